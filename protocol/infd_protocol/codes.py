@@ -103,7 +103,7 @@ ROWS: tuple[Code, ...] = (
     Code(2026, "INF_UNABLE_TO_OPEN_MODEL_FILE", "The model's file cannot be used.",
          http=500, ext=True),
     Code(3000, "EXEC_SUCCESS", "Done.", http=200, refuses=False),
-    Code(3001, "EXEC_ALREADY_PROCESSING", "A run is under way in this context.", http=409, ext=True),
+    Code(3001, "EXEC_ALREADY_PROCESSING", "A run is under way in the context.", http=409, ext=True),
     Code(3002, "EXEC_MESSAGE_ID_MISMATCH", "The context has no such message.", http=404),
     Code(3003, "EXEC_MISSING_MESSAGE", "There is no run to read from.", http=404),
     Code(3004, "EXEC_TOKENIZATION_FAILED", "The messages cannot be made into tokens."),

@@ -1,0 +1,141 @@
+"""The msgpack codec: the only importer of msgpack.
+
+Decoding is strict: exactly one value, containers nested 8 deep at most, maps of 256 entries at
+most, valid UTF-8 in every str, no ext types. Two kinds of failure are told apart: `Malformed`
+(not such a value: nothing can be said of the peer's next byte, so the connection ends) and
+`Misshapen` (a value, but no request or response: it may be answered by its seq).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import msgpack
+
+from infd_protocol.values import UINT32_MAX
+
+MAX_DEPTH = 8
+MAX_MAP = 256
+
+
+class Malformed(ValueError):
+    """Not one well-formed value within bounds."""
+
+
+class Misshapen(ValueError):
+    """A value that is no request or response; `seq` is its sequence number, or 0."""
+
+    def __init__(self, reason: str, seq: int = 0) -> None:
+        super().__init__(reason)
+        self.seq = seq
+
+
+def _no_ext(code: int, data: bytes) -> NoReturn:
+    raise Malformed("ext types are not used in this protocol")
+
+
+_packer = msgpack.Packer(use_bin_type=True, autoreset=True)
+
+
+def encode(value: Any) -> bytes:
+    """The msgpack form. Raises TypeError or ValueError for what has none."""
+    packed: bytes = _packer.pack(value)
+    return packed
+
+
+def decode(body: bytes | bytearray | memoryview) -> Any:
+    """The one value in `body`. Raises Malformed."""
+    try:
+        value = msgpack.unpackb(
+            body, raw=False, strict_map_key=False, max_map_len=MAX_MAP, ext_hook=_no_ext
+        )
+    except Malformed:
+        raise
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise Malformed(_reason(error)) from None
+    if type(value) is list:
+        for item in value:
+            if type(item) in (list, dict):
+                _check_depth(item, 2)
+    elif type(value) is dict:
+        _check_depth(value, 1)
+    return value
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "a str is not valid UTF-8"
+    if isinstance(error, msgpack.ExtraData):
+        return "bytes follow the value"
+    if isinstance(error, TypeError):
+        return "a map's key is itself a container"
+    if "max_map_len" in str(error):
+        return f"a map has more than {MAX_MAP} entries"
+    return "not one msgpack value"
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    """Raises Malformed when containers nest deeper than MAX_DEPTH; `value` stands at `depth`."""
+    if depth > MAX_DEPTH:
+        raise Malformed(f"containers are nested more than {MAX_DEPTH} deep")
+    for item in value.values() if type(value) is dict else value:
+        if type(item) in (list, dict):
+            _check_depth(item, depth + 1)
+
+
+def is_seq(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= UINT32_MAX
+
+
+def decode_request(body: bytes | bytearray | memoryview) -> tuple[int, str, dict[str, Any], Any]:
+    """`(seq, op, keys, data)`. Raises Malformed or Misshapen."""
+    seq, op, keys, data = _decode_four(body, "request")
+    if type(op) is not str:
+        raise Misshapen("the operation's name is not a str", seq)
+    if seq == 0:
+        raise Misshapen("seq 0 is the server's; a request counts from 1")
+    return seq, op, keys, data
+
+
+def decode_response(body: bytes | bytearray | memoryview) -> tuple[int, int, dict[str, Any], Any]:
+    """`(seq, code, keys, data)`. Raises Malformed or Misshapen."""
+    seq, code, keys, data = _decode_four(body, "response")
+    if type(code) is not int or not 0 <= code <= 0xFFFF:
+        raise Misshapen("the code is no uint16", seq)
+    return seq, code, keys, data
+
+
+def _decode_four(
+    body: bytes | bytearray | memoryview, what: str
+) -> tuple[int, Any, dict[str, Any], Any]:
+    value = decode(body)
+    if type(value) is not list:
+        raise Misshapen(f"a {what} is an array of four")
+    seq = value[0] if value and is_seq(value[0]) else 0
+    if len(value) != 4:
+        raise Misshapen(f"a {what} is an array of four, not of {len(value)}", seq)
+    _, head, keys, data = value
+    if not is_seq(value[0]):
+        raise Misshapen("seq is no uint32")
+    if type(keys) is not dict:
+        raise Misshapen("the keys are no map", seq)
+    for name in keys:
+        if type(name) is not str:
+            raise Misshapen("a key's name is not a str", seq)
+    if data is not None and type(data) is not str and type(data) is not bytes:
+        raise Misshapen("the data is neither str nor nil", seq)
+    return seq, head, keys, data
+
+
+def peek_seq(head: bytes | bytearray) -> int:
+    """The seq of a request of which only the first bytes are known, or 0 if it is not legible.
+
+    Format source: the msgpack specification, "int format family" and "array format family".
+    """
+    if len(head) < 6 or head[0] != 0x94:
+        return 0
+    first = head[1]
+    if first <= 0x7F:
+        return first
+    width = {0xCC: 1, 0xCD: 2, 0xCE: 4}.get(first)
+    return int.from_bytes(head[2 : 2 + width], "big") if width else 0
