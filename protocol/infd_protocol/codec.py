@@ -17,6 +17,8 @@ from infd_protocol.values import UINT32_MAX
 MAX_DEPTH = 8
 MAX_MAP = 256
 
+_WALKED = frozenset({list, dict, msgpack.Timestamp})
+
 
 class Malformed(ValueError):
     """Not one well-formed value within bounds."""
@@ -53,12 +55,9 @@ def decode(body: bytes | bytearray | memoryview) -> Any:
         raise
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise Malformed(_reason(error)) from None
-    if type(value) is list:
-        for item in value:
-            if type(item) in (list, dict):
-                _check_depth(item, 2)
-    elif type(value) is dict:
-        _check_depth(value, 1)
+    kind = type(value)
+    if kind in _WALKED:
+        _check(value, kind, 1)
     return value
 
 
@@ -74,13 +73,22 @@ def _reason(error: Exception) -> str:
     return "not one msgpack value"
 
 
-def _check_depth(value: Any, depth: int) -> None:
-    """Raises Malformed when containers nest deeper than MAX_DEPTH; `value` stands at `depth`."""
+def _check(value: Any, kind: type, depth: int) -> None:
+    """Raises Malformed when containers nest deeper than MAX_DEPTH, and for timestamps, the one
+    ext type that msgpack makes into an object without asking; `value` stands at `depth`."""
+    if kind is msgpack.Timestamp:
+        _no_ext(-1, b"")
     if depth > MAX_DEPTH:
         raise Malformed(f"containers are nested more than {MAX_DEPTH} deep")
-    for item in value.values() if type(value) is dict else value:
-        if type(item) in (list, dict):
-            _check_depth(item, depth + 1)
+    if kind is dict:
+        for key in value:
+            if type(key) is msgpack.Timestamp:
+                _no_ext(-1, b"")
+        value = value.values()
+    for item in value:
+        kind = type(item)
+        if kind in _WALKED:
+            _check(item, kind, depth + 1)
 
 
 def is_seq(value: Any) -> bool:

@@ -1,9 +1,9 @@
-"""The rows of the operations table. `operations.py` says how a row is read."""
+"""The rows of the operations table. `rows.py` says how a row is read."""
 
 from __future__ import annotations
 
 from infd_protocol import codes as c
-from infd_protocol.operations import SUPERUSER, Key, Operation
+from infd_protocol.rows import SUPERUSER, Key, Operation
 from infd_protocol.values import Kind, Range
 
 _UNIT = Range(0.0, 1.0)

@@ -85,7 +85,7 @@ def _f32(value: Any) -> float:
 
 def as_f32_is_finite(value: float) -> bool:
     """Whether the value, rounded to 32 bits, is neither infinite nor NaN."""
-    return value == value and abs(value) <= 3.4028235677973366e38  # FLT_MAX and half a step
+    return value == value and abs(value) < 3.4028235677973366e38  # FLT_MAX and half a step
 
 
 def to_f32(value: float) -> float:
