@@ -1,0 +1,211 @@
+"""One llama_context: a conversation's KV cache, and the calls that fill it.
+
+Rules: one thread at a time uses a context (its worker's); only `abort` may be called from
+another. What the KV cache holds and `tokens` agree after every call, also after an aborted or a
+failed one. Logits exist after a decode that wanted them, for its last token, at index -1.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infd.engine.errors import ContextError
+from infd.engine.library import captured_log, last_error, lib
+from infd.engine.model import Model
+
+# llama_decode's results (llama.h).
+_OK, _NO_ROOM, _ABORTED = 0, 1, 2
+_MIB = 1024 * 1024
+
+# The abort callback runs at every graph node. A Python function there would take the GIL each
+# time; strlen needs none: on the two bytes (x, 0) it gives 0 for x = 0, else 1.
+_strlen = lib.ggml_abort_callback(ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value)
+
+
+class Decoded(enum.Enum):
+    """How a decode ended."""
+
+    OK = "ok"
+    ABORTED = "aborted"
+    NO_ROOM = "no room"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextMemory:
+    """What llama.cpp says it allocated for a context, in bytes."""
+
+    kv_bytes: int
+    compute_bytes: int
+    output_bytes: int
+
+    @property
+    def total(self) -> int:
+        """All of it, in bytes."""
+        return self.kv_bytes + self.compute_bytes + self.output_bytes
+
+
+_BUFFER = re.compile(r"\b(KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+
+
+def _memory(lines: list[tuple[int, str]]) -> ContextMemory:
+    sums = {"KV": 0.0, "RS": 0.0, "compute": 0.0, "output": 0.0}
+    for _, line in lines:
+        if found := _BUFFER.search(line):
+            sums[found[1]] += float(found[2])
+    return ContextMemory(
+        kv_bytes=int((sums["KV"] + sums["RS"]) * _MIB),
+        compute_bytes=int(sums["compute"] * _MIB),
+        output_bytes=int(sums["output"] * _MIB),
+    )
+
+
+class LlamaContext:
+    """One llama_context over a model's shared weights, `ctxsize` tokens long."""
+
+    def __init__(self, model: Model, *, ctxsize: int, n_ubatch: int) -> None:
+        """Allocate it. `n_ubatch`: tokens computed in one graph, and the grain of an abort.
+
+        Raises ContextError.
+        """
+        if model.info.cannot_generate:
+            raise ContextError(model.info.cannot_generate)
+        self.model = model
+        self.ctxsize = ctxsize
+        self.tokens: list[int] = []
+        params = lib.llama_context_default_params()
+        params.n_ctx = ctxsize
+        params.n_batch = ctxsize
+        params.n_ubatch = max(1, min(n_ubatch, ctxsize))
+        params.n_seq_max = 1
+        # Only the last token of a call is ever sampled; room for more would be n_batch rows of
+        # the vocabulary's size.
+        params.n_outputs_max = 1
+        params.n_threads = params.n_threads_batch = 1
+        params.no_perf = True
+        self._threads = (1, 1)
+        model.opened()
+        try:
+            with captured_log() as said:
+                pointer = lib.llama_init_from_model(model.pointer, params)
+        except BaseException:
+            model.closed()
+            raise
+        if not pointer:
+            model.closed()
+            raise ContextError(
+                f"llama.cpp made no context of {ctxsize} tokens: "
+                + (last_error(said) or "it gave no reason")
+            )
+        self.pointer: Any = pointer
+        self.memory = _memory(said)
+        self._kv: Any = lib.llama_get_memory(pointer)
+        self._flag = ctypes.create_string_buffer(2)
+        lib.llama_set_abort_callback(pointer, _strlen, ctypes.cast(self._flag, ctypes.c_void_p))
+        self._token_buffer = (ctypes.c_int32 * ctxsize)()
+        self._no_logits = (ctypes.c_int8 * ctxsize)()
+        # pos, seq_id and logits left NULL mean: after what is there, sequence 0, the last token.
+        self._batch = lib.llama_batch()
+        self._batch.token = ctypes.cast(self._token_buffer, lib.llama_token_p)
+
+    def keep_prefix(self, n: int) -> int:
+        """Cut the KV cache back to its first `n` tokens; how many are left.
+
+        Recurrent and some sliding-window models cannot be cut: they are cleared, 0 is left.
+        """
+        if n >= len(self.tokens):
+            return len(self.tokens)
+        if n <= 0 or not lib.llama_memory_seq_rm(self._kv, 0, n, -1):
+            self.clear()
+            return 0
+        del self.tokens[n:]
+        return n
+
+    def clear(self) -> None:
+        """Forget everything."""
+        lib.llama_memory_clear(self._kv, True)
+        self.tokens.clear()
+
+    def decode(self, tokens: Sequence[int], *, want_logits: bool) -> Decoded:
+        """Evaluate `tokens` (1 to ctxsize of them) after what is held. Releases the GIL.
+
+        ABORTED and FAILED leave the finished micro-batches held; NO_ROOM changes nothing.
+        """
+        n = len(tokens)
+        if not n:
+            raise ValueError("nothing to decode")
+        if len(self.tokens) + n > self.ctxsize:
+            return Decoded.NO_ROOM
+        batch = self._batch
+        self._token_buffer[:n] = tokens
+        batch.n_tokens = n
+        batch.logits = None if want_logits else self._no_logits
+        result = lib.llama_decode(self.pointer, batch)
+        batch.logits = None
+        if result == _OK:
+            self.tokens.extend(tokens)
+            return Decoded.OK
+        return self._after(result, tokens)
+
+    def decode_one(self, token: int) -> Decoded | None:
+        """As `decode` of one token with logits, in the least time; None when all is well."""
+        held = self.tokens
+        if len(held) >= self.ctxsize:
+            return Decoded.NO_ROOM
+        self._token_buffer[0] = token
+        batch = self._batch
+        batch.n_tokens = 1
+        result = lib.llama_decode(self.pointer, batch)
+        if result == _OK:
+            held.append(token)
+            return None
+        return self._after(result, (token,))
+
+    def _after(self, result: int, tokens: Sequence[int]) -> Decoded:
+        """Find out what an unfinished call left in the KV cache."""
+        if result == _NO_ROOM:
+            return Decoded.NO_ROOM
+        if self.model.info.is_recurrent:
+            # Its state has moved on with the unfinished call and cannot be moved back.
+            self.clear()
+        else:
+            held = lib.llama_memory_seq_pos_max(self._kv, 0) + 1
+            before = len(self.tokens)
+            if held < before:
+                del self.tokens[held:]
+            else:
+                self.tokens.extend(tokens[: held - before])
+        return Decoded.ABORTED if result == _ABORTED else Decoded.FAILED
+
+    def set_threads(self, n: int, n_batch: int) -> None:
+        """Compute with `n` threads (a single token) and `n_batch` (a prompt) from now on."""
+        if self._threads != (n, n_batch):
+            self._threads = (n, n_batch)
+            lib.llama_set_n_threads(self.pointer, n, n_batch)
+
+    def abort(self) -> None:
+        """End the decode that runs, and every later one until `rearm`. From any thread."""
+        self._flag[0] = b"\x01"
+
+    def rearm(self) -> None:
+        """Let decodes run again."""
+        self._flag[0] = b"\x00"
+
+    def logits(self) -> list[float]:
+        """The last token's logits, one a token of the vocabulary. For tests and tools: slow."""
+        pointer = lib.llama_get_logits_ith(self.pointer, -1)
+        return list(pointer[: self.model.info.n_vocab])
+
+    def close(self) -> None:
+        """Free it now; twice is harmless."""
+        pointer, self.pointer = self.pointer, None
+        if pointer is not None:
+            lib.llama_free(pointer)
+            self._kv = None
+            self.tokens.clear()
+            self.model.closed()

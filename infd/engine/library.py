@@ -1,0 +1,120 @@
+"""The one place that imports llama_cpp, and what must be set before and after.
+
+Rules: every other file takes llama.cpp from here (`from infd.engine.library import lib`), so
+that the environment is set before the library loads and the package's own log callback, which
+prints to standard error, is never in force. llama.cpp's warnings and errors go to structlog;
+the rest is dropped, except on a thread that captures it (`captured_log`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# ggml's abort handler forks a debugger otherwise; the fork of a daemon with threads may hang.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+import llama_cpp as lib  # noqa: E402
+import structlog  # noqa: E402
+
+__all__ = ["ERROR", "INFO", "WARN", "captured_log", "kernels", "last_error", "lib", "version"]
+
+_log = structlog.get_logger("infd.engine.llama")
+
+# ggml.h, enum ggml_log_level (the package's own comment on it is off by one).
+INFO, WARN, ERROR, _CONT = 2, 3, 4, 5
+
+# Warnings that say only that infd does what it means to do: a context smaller than the model's
+# training context, an aborted decode (ggml's status 1, llama_decode's result 2), a SentencePiece
+# vocabulary without a newline piece.
+_EXPECTED = (
+    "graph_compute_async failed with error 1",
+    "compute status: 1",
+    "failed to decode, ret = 2",
+    "the full capacity of the model will not be utilized",
+    "removing memory module entries",
+    "newline token not found",
+)
+
+
+class _Sink(threading.local):
+    """A thread's unfinished log line, and who captures its lines."""
+
+    level: int = INFO
+    text: str = ""
+    lines: list[tuple[int, str]] | None = None
+
+
+_sink = _Sink()
+
+
+def _deliver(level: int, line: str) -> None:
+    line = line.strip()
+    if not line or not line.strip("."):
+        return
+    if _sink.lines is not None:
+        _sink.lines.append((level, line))
+    if level < WARN or any(known in line for known in _EXPECTED):
+        return
+    if level == ERROR:
+        _log.error("llama.cpp", said=line)
+    else:
+        _log.warning("llama.cpp", said=line)
+
+
+@lib.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]
+def _on_log(level: int, text: bytes | None, _user_data: object) -> None:
+    # An exception cannot leave a ctypes callback; and this one runs on whatever thread is
+    # inside llama.cpp, so it must not wait for anything either.
+    try:
+        said = (text or b"").decode("utf-8", "replace")
+        if level != _CONT:
+            if _sink.text:
+                _deliver(_sink.level, _sink.text)
+            _sink.level, _sink.text = level, said
+        else:
+            _sink.text += said
+        if _sink.text.endswith("\n"):
+            line, _sink.text = _sink.text, ""
+            _deliver(_sink.level, line)
+    except Exception:
+        _sink.text = ""
+
+
+lib.llama_log_set(_on_log, None)
+lib.llama_backend_init()
+
+
+@contextmanager
+def captured_log() -> Iterator[list[tuple[int, str]]]:
+    """Collect what llama.cpp says on this thread, as (level, line)."""
+    before = _sink.lines
+    lines: list[tuple[int, str]] = []
+    _sink.lines = lines
+    try:
+        yield lines
+    finally:
+        _sink.lines = before
+
+
+def last_error(lines: list[tuple[int, str]]) -> str:
+    """The first error of captured lines, without the name of the C function that said it."""
+    for level, line in lines:
+        if level == ERROR:
+            head, colon, rest = line.partition(": ")
+            return rest if colon and rest and " " not in head else line
+    return ""
+
+
+def version() -> str:
+    """The Python package's and the library's version, for people and as a key of the build."""
+    return f"llama-cpp-python {lib.__version__} (llama.cpp {lib.llama_version().decode()})"
+
+
+def kernels() -> list[str]:
+    """The processor features that this build computes with, as llama.cpp names them."""
+    said: str = lib.llama_print_system_info().decode()
+    parts = said.replace("CPU :", "").split("|")
+    return [p.split("=")[0].strip() for p in parts if p.strip().endswith("= 1")]

@@ -1,0 +1,337 @@
+"""One loaded model: its weights, its vocabulary, what its file says of itself.
+
+Rules: a `Model` is shared by all contexts over it and may be used from any thread; loading and
+tokenising release the GIL. It is closed only when no context is open (checked). Nothing here
+computes: see context.py.
+
+Limits of knowledge: a damaged file may end the process inside llama.cpp. Who lets files in
+tries them out in a subprocess first (infd/models); here only what can be seen before loading
+is refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from infd.engine.errors import ModelFileError, TokenizeError
+from infd.engine.library import captured_log, last_error, lib
+
+# llama.h, enum llama_vocab_type.
+_VOCAB_NONE, _VOCAB_SPM = 0, 1
+# llama.h, enum llama_token_attr.
+_UNKNOWN, _CONTROL, _USER_DEFINED = 1 << 0, 1 << 3, 1 << 4
+# llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
+_CTX_PAD = 256
+_NULL_TOKEN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a model file says of itself. Sizes in bytes, contexts in tokens."""
+
+    path: str
+    size_bytes: int
+    n_params: int
+    architecture: str
+    description: str
+    n_ctx_train: int
+    n_vocab: int
+    n_layer: int
+    n_embd: int
+    has_template: bool
+    has_tokenizer: bool
+    is_embedding_only: bool
+    cannot_generate: str
+    """Why it can hold no conversation, as a sentence; empty when it can."""
+    is_recurrent: bool
+    """Its memory cannot be cut back to a prefix (recurrent and hybrid models)."""
+
+
+class _Pieces(dict[int, bytes]):
+    """Token to bytes, filled as tokens are met: a hit costs what a dict costs."""
+
+    __slots__ = ("_special", "_vocab")
+
+    def __init__(self, vocab: Any, special: bool) -> None:
+        super().__init__()
+        self._vocab = vocab
+        self._special = special
+
+    def __missing__(self, token: int) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            n: int = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, self._special)
+            if n >= 0:
+                piece = buffer.raw[:n]
+                self[token] = piece
+                return piece
+            size = -n
+
+
+class Model:
+    """One llama_model. Make it with `Model.load`; close it when its contexts are closed."""
+
+    def __init__(self, pointer: Any, path: str) -> None:
+        self.pointer: Any = pointer
+        self.vocab: Any = lib.llama_model_get_vocab(pointer)
+        self._contexts = 0
+        self._lock = threading.Lock()
+        self.info = self._read_info(path)
+        n_vocab = self.info.n_vocab
+        self.pieces = _Pieces(self.vocab, False)
+        self._special_pieces = _Pieces(self.vocab, True)
+        self.bos: int = lib.llama_vocab_bos(self.vocab)
+        self.eos: int = lib.llama_vocab_eos(self.vocab)
+        self.end_tokens: frozenset[int] = frozenset()
+        self.control_spellings: dict[str, int] = {}
+        self.user_defined_spellings: dict[str, int] = {}
+        if self.info.has_tokenizer:
+            is_eog, vocab = lib.llama_vocab_is_eog, self.vocab
+            self.end_tokens = frozenset(t for t in range(n_vocab) if is_eog(vocab, t))
+            self._read_spellings(n_vocab)
+            if not self._has_byte_tokens():
+                raise ModelFileError(
+                    f"the model file {path} has a SentencePiece vocabulary without its 256 byte "
+                    "tokens; llama.cpp would crash on text outside of it"
+                )
+        self.newline_tokens: frozenset[int] = self._read_newlines()
+        self.template: str | None = self._read_template()
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        extra_bufts: bool = True,
+        progress: Callable[[float], bool] | None = None,
+    ) -> Model:
+        """Read a GGUF file (for a split one: its first part) and keep its weights.
+
+        `extra_bufts` False leaves the weights as the file has them: slower, and without the
+        kernels that some builds crash in. `progress` is called on this thread with 0.0 to 1.0;
+        False from it ends the load. Raises ModelFileError.
+        """
+        name = os.fspath(path)
+        _check_file(name)
+        params = lib.llama_model_default_params()
+        params.use_extra_bufts = extra_bufts
+        stopped = False
+        if progress is not None:
+            report = progress
+
+            def on_progress(part: float, _user_data: object) -> bool:
+                nonlocal stopped
+                try:
+                    stopped = stopped or not report(part)
+                except Exception:
+                    stopped = True
+                return not stopped
+
+            # Held in a local, so that it outlives the call.
+            callback = lib.llama_progress_callback(on_progress)
+            params.progress_callback = callback
+        with captured_log() as said:
+            pointer = lib.llama_model_load_from_file(os.fsencode(name), params)
+        if not pointer:
+            why = (
+                "the load was ended" if stopped else last_error(said) or "llama.cpp gave no reason"
+            )
+            raise ModelFileError(f"the model file {name} cannot be loaded: {why}")
+        try:
+            return cls(pointer, name)
+        except BaseException:
+            lib.llama_model_free(pointer)
+            raise
+
+    def tokenize(self, text: str, *, special: bool, bos: bool) -> list[int]:
+        """The tokens of `text`. `special`: spelled control tokens become control tokens.
+
+        `bos`: begin with BOS if the vocabulary wants one (and the text did not bring it).
+        Raises TokenizeError.
+        """
+        if not self.info.has_tokenizer:
+            raise TokenizeError("the model has no tokenizer")
+        data = text.encode("utf-8")
+        room = len(data) + 2
+        while True:
+            tokens = (ctypes.c_int32 * room)()
+            n: int = lib.llama_tokenize(self.vocab, data, len(data), tokens, room, False, special)
+            if n >= 0:
+                break
+            if n == -(2**31):
+                raise TokenizeError("the text is too long to be tokenised")
+            room = -n
+        out = tokens[:n]
+        if bos and self.adds_bos and out[:1] != [self.bos]:
+            out.insert(0, self.bos)
+        return out
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether the vocabulary wants every prompt to begin with BOS."""
+        return self.bos != _NULL_TOKEN and bool(lib.llama_vocab_get_add_bos(self.vocab))
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token, of any length; control tokens are empty unless `special`."""
+        if not 0 <= token < self.info.n_vocab:
+            raise TokenizeError(f"there is no token {token}: the vocabulary ends before it")
+        return (self._special_pieces if special else self.pieces)[token]
+
+    def is_end(self, token: int) -> bool:
+        """Whether this token ends a reply."""
+        return token in self.end_tokens
+
+    def bytes_for_context(self, ctxsize: int, n_ubatch: int) -> int:
+        """An estimate, from above, of what a context will take; llama.cpp says it exactly later.
+
+        Keys and values in 16 bits for every layer, and the compute buffer, whose largest parts
+        are the attention scores, the feed-forward activations and the logits of the last token.
+        """
+        n_ctx = -(-ctxsize // _CTX_PAD) * _CTX_PAD
+        info = self.info
+        heads = max(1, lib.llama_model_n_head(self.pointer))
+        kv_heads = max(1, lib.llama_model_n_head_kv(self.pointer))
+        per_head = info.n_embd // heads
+        k = self._number("attention.key_length") or per_head
+        v = self._number("attention.value_length") or per_head
+        cache = info.n_layer * n_ctx * kv_heads * (k + v) * 2
+        ff = self._number("feed_forward_length") or 4 * info.n_embd
+        rows = min(n_ubatch, n_ctx)
+        compute = 4 * rows * (3 * info.n_embd + 2 * ff + n_ctx // 2) + 4 * info.n_vocab
+        return cache + compute
+
+    def opened(self) -> None:
+        """A context was made over this model."""
+        with self._lock:
+            if self.pointer is None:
+                raise RuntimeError("the model is closed")
+            self._contexts += 1
+
+    def closed(self) -> None:
+        """A context over this model is gone."""
+        with self._lock:
+            self._contexts -= 1
+
+    @property
+    def open_contexts(self) -> int:
+        """How many contexts are open over this model."""
+        return self._contexts
+
+    def close(self) -> None:
+        """Free the weights now. Calling it twice is harmless; with open contexts it raises."""
+        with self._lock:
+            if self._contexts:
+                raise RuntimeError(f"{self._contexts} contexts of the model are still open")
+            pointer, self.pointer = self.pointer, None
+        if pointer is not None:
+            self.vocab = None
+            lib.llama_model_free(pointer)
+
+    # What the file says.
+
+    def _meta(self, key: str) -> str | None:
+        size = 256
+        buffer = ctypes.create_string_buffer(size)
+        n = lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, size)
+        if n >= size:
+            buffer = ctypes.create_string_buffer(n + 1)
+            n = lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, n + 1)
+        return None if n < 0 else buffer.value.decode("utf-8", "replace")
+
+    def _number(self, key: str) -> int:
+        value = self._meta(f"{self.info.architecture}.{key}") or ""
+        return int(value) if value.isdigit() else 0
+
+    def _read_info(self, path: str) -> ModelInfo:
+        pointer = self.pointer
+        buffer = ctypes.create_string_buffer(256)
+        lib.llama_model_desc(pointer, buffer, len(buffer))
+        architecture = self._meta("general.architecture") or ""
+        pooling = self._meta(f"{architecture}.pooling_type") or "0"
+        causal = self._meta(f"{architecture}.attention.causal")
+        has_tokenizer = lib.llama_vocab_type(self.vocab) != _VOCAB_NONE
+        embedding = (
+            causal == "false"
+            or (pooling.isdigit() and int(pooling) > 0)
+            or not lib.llama_model_has_decoder(pointer)
+        )
+        cannot = ""
+        if lib.llama_model_is_diffusion(pointer):
+            embedding, cannot = False, "the model makes text by diffusion, not from left to right"
+        elif embedding:
+            cannot = "the model only makes embeddings; it cannot hold a conversation"
+        elif lib.llama_model_has_encoder(pointer):
+            cannot = "the model has an encoder, which infd does not run"
+        return ModelInfo(
+            path=path,
+            size_bytes=lib.llama_model_size(pointer),
+            n_params=lib.llama_model_n_params(pointer),
+            architecture=architecture,
+            description=buffer.value.decode("utf-8", "replace"),
+            n_ctx_train=lib.llama_model_n_ctx_train(pointer),
+            n_vocab=lib.llama_vocab_n_tokens(self.vocab),
+            n_layer=lib.llama_model_n_layer(pointer),
+            n_embd=lib.llama_model_n_embd(pointer),
+            has_template=bool(lib.llama_model_chat_template(pointer, None)),
+            has_tokenizer=has_tokenizer,
+            is_embedding_only=embedding,
+            cannot_generate=cannot,
+            is_recurrent=bool(
+                lib.llama_model_is_recurrent(pointer) or lib.llama_model_is_hybrid(pointer)
+            ),
+        )
+
+    def _read_template(self) -> str | None:
+        raw = lib.llama_model_chat_template(self.pointer, None)
+        return raw.decode("utf-8", "replace") if raw else None
+
+    def _read_spellings(self, n_vocab: int) -> None:
+        get_attr, get_text, vocab = lib.llama_vocab_get_attr, lib.llama_vocab_get_text, self.vocab
+        for token in range(n_vocab):
+            attr = get_attr(vocab, token)
+            if attr & (_UNKNOWN | _CONTROL | _USER_DEFINED):
+                spelled = (get_text(vocab, token) or b"").decode("utf-8", "replace")
+                if not spelled:
+                    continue
+                if attr & (_UNKNOWN | _CONTROL) or token in self.end_tokens:
+                    self.control_spellings[spelled] = token
+                else:
+                    self.user_defined_spellings[spelled] = token
+
+    def _read_newlines(self) -> frozenset[int]:
+        """The tokens that are one newline: what the vocabulary says, and what "\\n" becomes."""
+        if not self.info.has_tokenizer:
+            return frozenset()
+        found = {
+            t for t in self.tokenize("\n", special=False, bos=False) if self.pieces[t] == b"\n"
+        }
+        token = lib.llama_vocab_nl(self.vocab)
+        if token != _NULL_TOKEN and self.pieces[token] == b"\n":
+            found.add(token)
+        return frozenset(found)
+
+    def _has_byte_tokens(self) -> bool:
+        """Without them llama.cpp's SentencePiece tokenizer throws where nobody catches."""
+        if lib.llama_vocab_type(self.vocab) != _VOCAB_SPM:
+            return True
+        get_text, vocab = lib.llama_vocab_get_text, self.vocab
+        texts = {get_text(vocab, t) for t in range(self.info.n_vocab)}
+        return all(b"<0x%02X>" % i in texts or bytes([i]) in texts for i in range(256))
+
+
+def _check_file(path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ModelFileError(
+            f"the model file {path} cannot be read: {error.strerror or error}"
+        ) from None
+    if magic != b"GGUF":
+        raise ModelFileError(f"the file {path} is no GGUF model: it does not begin with GGUF")
