@@ -1,0 +1,286 @@
+"""The daemon's configuration: defaults, then infd.toml, then flags.
+
+The fields of `Config` are the table: a key is a field, with its kind, default and sentence. The
+sample file that `infd init` writes and the help of `infd serve` are made from it, so there is
+nothing to keep in step. Everything works without a file.
+
+- Without `--config`, `infd.toml` in the state folder is read if it is there.
+- Relative paths in a file start at that file's folder; those of flags, at the working folder.
+- A key that does not exist is refused: one line with the file, the key and the nearest known one.
+"""
+
+# ruff: noqa: RUF009  setting() makes a field, as dataclasses.field does.
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from infd.settings import (
+    ADDRESS,
+    BOOLEAN,
+    MEMORY,
+    PATH,
+    SECONDS,
+    SHARE,
+    Kind,
+    choice,
+    count,
+    is_loopback,
+    setting,
+    size,
+    split_address,
+)
+
+FILE_NAME = "infd.toml"
+NAME_BYTES = 255
+"""The longest model name: what a file name may have on Linux's file systems."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One `[models.NAME]` table."""
+
+    path: Path | None = setting(
+        PATH, None, "The GGUF file; without it NAME.gguf in the models folder.", shown=""
+    )
+    load: bool = setting(BOOLEAN, False, "Load the model when the daemon starts.")
+    ctxsize: int | None = setting(
+        count(1), None,
+        "The cumulative context budget in tokens when loaded at start; "
+        "8 × the model's training context if not given.", shown="",
+    )  # fmt: skip
+    extra_bufts: bool = setting(
+        BOOLEAN, True,
+        "Let llama.cpp repack the weights for this processor (faster; false if it crashes).",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every key, checked. Durations are seconds, sizes bytes."""
+
+    state: Path = setting(
+        PATH, Path(), "The state folder: users, caches, this file.",
+        shown="$STATE_DIRECTORY, else ~/.local/state/infd",
+    )  # fmt: skip
+    models_folder: Path = setting(
+        PATH, Path(), "The models folder: every *.gguf in it is a model.", shown="STATE/models"
+    )
+    listen: str = setting(ADDRESS, "127.0.0.1:4633", "Where to listen; port 0 takes a free one.")
+    plaintext: bool = setting(
+        BOOLEAN, False, "Allow an address that other machines reach, although nothing is encrypted."
+    )
+    max_frame: int = setting(
+        size(2**16, 2**30), 2**24, "The longest frame of an authenticated connection."
+    )
+    frame_seconds: float = setting(
+        SECONDS, 30.0, "How long a frame that was begun may take to be complete."
+    )
+    max_connections: int = setting(count(1), 4096, "Connections at one time.")
+    max_sessions: int = setting(count(1), 4096, "Sessions at one time.")
+    max_sessions_per_user: int = setting(count(1), 256, "Sessions of one user at one time.")
+    max_contexts_per_user: int = setting(count(1), 64, "Contexts of one user at one time.")
+    max_user_share: float = setting(
+        SHARE, 0.5,
+        "The part of a model's budget that one user may hold when several users reach the model.",
+    )  # fmt: skip
+    session_idle: float = setting(
+        SECONDS, 600.0, "A session ends this long after its last connection was lost."
+    )
+    session_attached: float = setting(
+        SECONDS, 86400.0, "A connected session ends after this long without a request."
+    )
+    orphan_grace: float = setting(
+        SECONDS, 30.0, "A run is stopped this long after its session's last connection was lost."
+    )
+    run_ahead: int = setting(
+        count(1), 256,
+        "Tokens that a run may be ahead of its reader before it gets spare time only.",
+    )  # fmt: skip
+    run_timeout: float = setting(
+        SECONDS, 86400.0, "A run is aborted after this long; 0 is no limit."
+    )
+    drain: float = setting(
+        SECONDS, 30.0, "How long runs may go on after SIGTERM before they are aborted."
+    )
+    memory_limit: float | int = setting(
+        MEMORY, 0.9,
+        "What all models' weights may take: a fraction of the machine's or cgroup's memory, "
+        "or a size.",
+    )  # fmt: skip
+    cores: int = setting(
+        count(0, 4096), 0, "Threads that compute at one moment; 0 is every core that may be used."
+    )
+    hash_queue: int = setting(
+        count(1, 4096), 32, "Access tokens that wait to be hashed before logins are turned away."
+    )
+    probe_timeout: float = setting(
+        SECONDS, 600.0, "How long trying out a model file in a process of its own may take."
+    )
+    log_format: str = setting(
+        choice("auto", "json", "console"), "auto", "The log on standard error; auto is console on "
+        "a terminal, else json.",
+    )  # fmt: skip
+    log_level: str = setting(
+        choice("debug", "info", "warning", "error"), "info", "The least level that is logged."
+    )
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    """The `[models.NAME]` tables by name."""
+    file: Path | None = None
+    """The file that was read, if any."""
+
+    @property
+    def host(self) -> str:
+        return split_address(self.listen)[0]
+
+    @property
+    def port(self) -> int:
+        return split_address(self.listen)[1]
+
+    @property
+    def core_count(self) -> int:
+        """`cores`, or how many this process may run on."""
+        return self.cores or len(os.sched_getaffinity(0))
+
+
+def default_state(environ: Mapping[str, str] = os.environ) -> Path:
+    """systemd's StateDirectory when it gives one, else the user's own state folder (XDG)."""
+    if given := environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        return Path(given)
+    home = environ.get("XDG_STATE_HOME", "")
+    return (Path(home) if home.startswith("/") else Path("~/.local/state").expanduser()) / "infd"
+
+
+def load(file: Path | None = None, **flags: Any) -> Config:
+    """The configuration of a file and flags; a flag of None is not given.
+
+    Raises ConfigError: the file cannot be read or is no TOML, a key is unknown or its value is
+    wrong, or the address would be open to other machines without `plaintext`.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    over = _read("the flags", given, Config, Path.cwd())
+    if file is None:
+        beside = Path(over.get("state") or default_state()) / FILE_NAME
+        file = beside if beside.is_file() else None
+    values: dict[str, Any] = {}
+    if file is not None:
+        document = _parse(file)
+        tables = _read_tables(file, document.pop("models", {}))
+        values = _read(str(file), document, Config, file.absolute().parent)
+        values["models"] = tables
+    values |= over
+    state = values.setdefault("state", default_state())
+    values.setdefault("models_folder", state / "models")
+    config = Config(file=file, **values)
+    _check(config)
+    return config
+
+
+def sample() -> str:
+    """The text of an infd.toml with every key, its sentence and its default, commented out."""
+    lines = [
+        "# infd's configuration. Every key is optional; what is commented out is the default.",
+        '# Sizes: bytes, or text such as "16MiB". Durations: seconds.',
+    ]
+    for row in _rows(Config):
+        lines += ["", f"# {row.metadata['doc']} ({row.metadata['kind'].word})", _shown(row)]
+    lines += [
+        "", "# One table for a model that is elsewhere, or that is loaded at start:",
+        "# [models.NAME]",
+    ]  # fmt: skip
+    for row in _rows(ModelConfig):
+        lines += [f"# {row.metadata['doc']} ({row.metadata['kind'].word})", _shown(row)]
+    return "\n".join(lines) + "\n"
+
+
+def table() -> list[tuple[str, str, str, str]]:
+    """Every key as (key, kind, default, sentence), for help and documents."""
+    rows = [("", row) for row in _rows(Config)]
+    rows += [("models.NAME.", row) for row in _rows(ModelConfig)]
+    return [
+        (
+            prefix + row.name,
+            row.metadata["kind"].word,
+            _shown(row).partition(" = ")[2],
+            row.metadata["doc"],
+        )
+        for prefix, row in rows
+    ]
+
+
+def _rows(owner: type) -> list[Field[Any]]:
+    return [row for row in fields(owner) if "kind" in row.metadata]
+
+
+def _shown(row: Field[Any]) -> str:
+    if row.metadata["shown"] is not None:
+        return f'# {row.name} = "{row.metadata["shown"]}"'
+    # JSON's text, number and truth values are written as TOML's.
+    return f"# {row.name} = {json.dumps(row.default)}"
+
+
+def _check(config: Config) -> None:
+    if not is_loopback(config.host) and not config.plaintext:
+        raise ConfigError(
+            f"listen = {config.listen!r} can be reached from other machines and nothing would be "
+            "encrypted: listen on 127.0.0.1, or set plaintext = true (--plaintext)"
+        )
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_bytes().decode())
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _read(
+    where: str, document: Mapping[str, Any], owner: type, base: Path, prefix: str = ""
+) -> dict[str, Any]:
+    """The checked values of a table whose keys are `owner`'s fields."""
+    known: dict[str, Kind] = {row.name: row.metadata["kind"] for row in _rows(owner)}
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+            raise ConfigError(
+                f"{where}: unknown key {prefix + name!r}; the nearest known one is "
+                f"{prefix + near!r}"
+            )
+        try:
+            result = known[name].read(value)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {prefix}{name} {error}") from None
+        values[name] = base / result if isinstance(result, Path) else result
+    return values
+
+
+def _read_tables(file: Path, tables: Any) -> dict[str, ModelConfig]:
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{file}: models is for [models.NAME] tables; the folder is the key "
+                          "'models_folder'")  # fmt: skip
+    base = file.absolute().parent
+    result: dict[str, ModelConfig] = {}
+    for name, values in tables.items():
+        prefix = f"models.{name}."
+        if not isinstance(values, dict):
+            raise ConfigError(f"{file}: models.{name} must be a table: [models.{name}]")
+        if not name.strip() or len(name.encode()) > NAME_BYTES or not name.isprintable():
+            raise ConfigError(f"{file}: models.{name!r} is no name for a model")
+        result[name] = ModelConfig(**_read(str(file), values, ModelConfig, base, prefix))
+    return result
