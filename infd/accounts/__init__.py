@@ -1,0 +1,1 @@
+"""Users, their tokens and rights, and the SQLite store that they live in."""
