@@ -1,0 +1,343 @@
+"""One connection of the daemon: a thin shell around the sans-I/O `Connection`.
+
+It moves bytes, keeps the connection's clocks, and turns answers into frames. Rules of the
+contract's section 1 that live here: the 30 s of a begun frame, back-pressure (streams stop at
+256 KiB unsent, the connection ends when 4 MiB stay unsent for 60 s), ordered operations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from infd.dispatch import Answer, Result, check, find_session, incident, invoke, success_code
+from infd.logs import log_operation
+from infd_protocol import codes
+from infd_protocol.connection import Connection, Refusal, Request, Role, State
+from infd_protocol.errors import InfdError
+
+if TYPE_CHECKING:
+    from infd.contexts.reply import Reader, Source
+    from infd.daemon import Daemon
+    from infd.session import Session
+
+STREAM_UNSENT = 256 * 1024
+UNSENT = 4 * 1024 * 1024
+UNSENT_SECONDS = 60.0
+"""Back-pressure, as in the contract's section 1; bytes and seconds."""
+
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+"""A peer that is gone without a word is found within 30 + 3 × 10 seconds."""
+
+_now = time.perf_counter
+
+
+class Link(asyncio.Protocol):
+    """See the head of this module."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.sessions: set[Session] = set()
+        self.waiting = 0
+        self.address = ""
+        self.closed = False
+        self.writable = True
+        self._daemon = daemon
+        self._loop = asyncio.get_running_loop()
+        self._connection = Connection(Role.SERVER, max_frame=daemon.config.max_frame)
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] | None = None
+        self._blocked = False
+        self._calls: set[PendingCall] = set()
+        self._frame_timer: asyncio.TimerHandle | None = None
+        self._unsent_timer: asyncio.TimerHandle | None = None
+
+    # --- asyncio's side --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else "local"
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.set_write_buffer_limits(high=STREAM_UNSENT)
+        refusal = self._daemon.admit(self)
+        if refusal is not None:
+            detail = refusal.detail
+            self._write(self._connection.refuse(0, refusal.code, detail))
+            self._connection.close()
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._connection.close()
+        self._daemon.leave(self)
+        for timer in (self._frame_timer, self._unsent_timer):
+            if timer is not None:
+                timer.cancel()
+        for call in list(self._calls):
+            call.lost()
+        self._calls.clear()
+        for session in list(self.sessions):
+            session.detach(self)
+
+    def eof_received(self) -> bool:
+        """A half-closed peer counts as lost: it cannot be told from one that was killed, and a
+        killed one must not keep a run alive. What was answered is still sent."""
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        self._connection.receive(data)
+        self._pump()
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self._unsent_timer is not None:
+            self._unsent_timer.cancel()
+            self._unsent_timer = None
+        for call in list(self._calls):
+            if not self.writable:
+                break
+            call.resume()
+
+    # --- in --------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Handle every frame that is complete, and send the answers in one write."""
+        if self._out is not None:
+            return
+        self._out = []
+        connection = self._connection
+        while not self._blocked:
+            event = connection.next_event()
+            if event is None:
+                break
+            if type(event) is Request:
+                self._handle(event)
+            elif type(event) is Refusal:
+                self._refused(event)
+        out, self._out = self._out, None
+        if out:
+            self._write(b"".join(out) if len(out) > 1 else out[0])
+        if connection.state is State.CLOSED and self._transport is not None:
+            self._transport.close()
+        elif connection.mid_frame and not self._blocked:
+            if self._frame_timer is None:
+                seconds = self._daemon.config.frame_seconds
+                self._frame_timer = self._loop.call_later(seconds, self._frame_late)
+        elif self._frame_timer is not None:
+            self._frame_timer.cancel()
+            self._frame_timer = None
+
+    def _refused(self, refusal: Refusal) -> None:
+        self._send(refusal.wire)
+        log_operation("-", user="", session="", ctxid=None, code=refusal.code, ms=0.0, reads=False)
+
+    def _frame_late(self) -> None:
+        self._frame_timer = None
+        if self._blocked or self._transport is None:
+            return
+        seconds = self._daemon.config.frame_seconds
+        detail = f"A frame was begun and not completed in {seconds:g} seconds."
+        self._write(self._connection.refuse(0, codes.PKT_TIMED_OUT, detail))
+        self._connection.close()
+        self._transport.close()
+
+    def _handle(self, request: Request) -> None:
+        started = _now()
+        if self._frame_timer is not None:
+            self._frame_timer.cancel()
+            self._frame_timer = None
+        session = find_session(self._daemon, request)
+        if session is not None:
+            session.attach(self)
+            if not self._connection.authenticated:
+                self._connection.authenticate()
+        pending = PendingCall(self, request, session, started)
+        try:
+            call = check(self._daemon, request, session, self.address, self, pending)
+            pending.operation = call.operation.name
+            pending.reads = call.operation.reads
+            pending.success = call.operation
+            outcome = invoke(call)
+        except InfdError as error:
+            pending.refuse(error)
+            return
+        except Exception as error:
+            pending.refuse(incident(error, request.op))
+            return
+        if outcome is None:
+            return
+        if type(outcome) is Result:
+            pending.answer(outcome)
+            return
+        assert isinstance(outcome, asyncio.Task)
+        if call.operation.ordered:
+            self._blocked = True
+            pending.blocks = True
+        self.waiting += 1
+        outcome.add_done_callback(pending.done)
+
+    def unblock(self) -> None:
+        """An ordered operation was answered: later requests may go on."""
+        self._blocked = False
+        if not self.closed:
+            self._loop.call_soon(self._pump)
+
+    # --- out -------------------------------------------------------------------------------
+
+    def respond(
+        self, seq: int, code: int, keys: dict[str, Any], data: str | None, *, last: bool
+    ) -> None:
+        """Send a response, with others of the same moment in one write."""
+        if not self.closed:
+            self._send(self._connection.send_response(seq, code, keys, data, last=last))
+
+    def _send(self, wire: bytes) -> None:
+        if self._out is not None:
+            self._out.append(wire)
+        else:
+            self._write(wire)
+
+    def _write(self, wire: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(wire)
+        if self.writable or self._unsent_timer is not None:
+            return
+        if transport.get_write_buffer_size() > UNSENT:
+            self._unsent_timer = self._loop.call_later(UNSENT_SECONDS, self._too_slow)
+
+    def _too_slow(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close after what is written is sent."""
+        self._connection.close()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now, whatever is unsent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def track(self, call: PendingCall) -> None:
+        self._calls.add(call)
+        self.waiting += 1
+
+    def untrack(self, call: PendingCall) -> None:
+        if call in self._calls:
+            self._calls.discard(call)
+            self.waiting -= 1
+
+
+class PendingCall:
+    """A request that is not answered to its end yet; the `Sink` of its reader."""
+
+    __slots__ = (
+        "blocks", "link", "operation", "reader", "reads", "request", "session", "source",
+        "started", "success",
+    )  # fmt: skip
+
+    def __init__(
+        self, link: Link, request: Request, session: Session | None, started: float
+    ) -> None:
+        self.link = link
+        self.request = request
+        self.session = session
+        self.started = started
+        self.operation = "?"
+        self.reads = False
+        self.blocks = False
+        self.success: Any = None
+        self.reader: Reader | None = None
+        self.source: Source | None = None
+
+    # --- a reader's sink -------------------------------------------------------------------
+
+    @property
+    def writable(self) -> bool:
+        return self.link.writable
+
+    @property
+    def closed(self) -> bool:
+        return self.link.closed
+
+    def waits_for(self, source: Source, reader: Reader) -> None:
+        """The answers come from this reader of this context."""
+        self.source = source
+        self.reader = reader
+        self.link.track(self)
+
+    def resume(self) -> None:
+        if self.source is not None and self.reader is not None:
+            self.source.resume(self.reader)
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        if self.source is not None and self.reader is not None:
+            self.source.forget(self.reader)
+
+    def send(self, keys: dict[str, Any], data: str, *, last: bool) -> None:
+        if last:
+            self.link.untrack(self)
+            self._log(codes.EXEC_SUCCESS, reads=True)
+        self.link.respond(self.request.seq, codes.EXEC_SUCCESS, keys, data, last=last)
+
+    # --- any call's answer -----------------------------------------------------------------
+
+    def answer(self, result: Result) -> None:
+        code = success_code(self.success, result)
+        self._log(code, reads=self.reads)
+        self.link.respond(self.request.seq, code, result.keys, result.data, last=True)
+
+    def refuse(self, error: InfdError) -> None:
+        self.link.untrack(self)
+        incident_id = error.keys.get("INCIDENT")
+        self._log(error.code, reads=False, incident=incident_id)
+        keys = {"DETAIL": error.detail, **error.keys}
+        self.link.respond(self.request.seq, error.code, keys, None, last=True)
+
+    def done(self, task: asyncio.Task[Answer]) -> None:
+        """The handler's task has ended."""
+        self.link.waiting -= 1
+        try:
+            outcome = task.result()
+        except InfdError as error:
+            self.refuse(error)
+        except asyncio.CancelledError as error:
+            self.refuse(incident(error, self.operation))
+        except Exception as error:
+            self.refuse(incident(error, self.operation))
+        else:
+            if outcome is not None:
+                self.answer(outcome)
+        if self.blocks:
+            self.link.unblock()
+
+    def _log(self, code: int, *, reads: bool, incident: Any = None) -> None:
+        session = self.session
+        ctxid = self.request.keys.get("CTXID")
+        log_operation(
+            self.operation,
+            user=session.username if session else "",
+            session=session.label if session else "",
+            ctxid=ctxid if type(ctxid) is int else None,
+            code=code,
+            ms=(_now() - self.started) * 1000.0,
+            reads=reads,
+            incident=incident,
+        )
+        self.link._daemon.metrics.total.requests += 1

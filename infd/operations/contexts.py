@@ -1,0 +1,155 @@
+"""Contexts: make, list, look at, clear, destroy."""
+
+from __future__ import annotations
+
+from infd.contexts.context import Context
+from infd.dispatch import Call, Result, handler
+from infd.engine.worker import Finished, Worker
+from infd.models.service import LoadedModel, Reservation
+from infd_protocol.errors import (
+    InfFailedToCreateContext,
+    InfInvalidTokenLimit,
+    InfModelContextFull,
+    InfModelIsNotAccessible,
+    InfModelNameMismatch,
+    InfSessionTokenMismatch,
+    InfUserContextLengthExceeded,
+)
+
+MIN_CTXSIZE = 32
+"""The smallest context, in tokens (the contract's section 8)."""
+
+
+@handler("inf_get_context_ids")
+def get_context_ids(call: Call) -> Result:
+    return Result({"CTXID": list(call.session.contexts)})
+
+
+@handler("inf_create_context")
+async def create_context(call: Call) -> Result:
+    """Sessions that nobody is connected to give way before this is refused for want of room."""
+    loaded = _check(call)
+    while True:
+        try:
+            context = await _create(call, loaded)
+            return Result({"CTXID": context.ctxid})
+        except (InfModelContextFull, InfFailedToCreateContext):
+            if not await _make_room(call, loaded):
+                raise
+        if call.daemon.models.loaded(loaded.name) is not loaded:
+            raise InfModelNameMismatch(f"Model {loaded.name} was unloaded meanwhile.")
+
+
+def _check(call: Call) -> LoadedModel:
+    name, ctxsize, user = call.keys["MODEL"], call.keys["CTXSIZE"], call.user
+    if not user.reaches(name):
+        raise InfModelIsNotAccessible(f"User {user.username} may not use the model {name}.")
+    if ctxsize < MIN_CTXSIZE:
+        raise InfInvalidTokenLimit(f"CTXSIZE must be at least {MIN_CTXSIZE} tokens.")
+    loaded = call.daemon.models.loaded(name)
+    if loaded is None:
+        what = "not loaded" if call.daemon.models.known(name) else "not registered"
+        raise InfModelNameMismatch(f"Model {name} is {what}; ask an administrator to load it.")
+    if ctxsize > user.ctxlength:
+        raise InfUserContextLengthExceeded(
+            f"CTXSIZE {ctxsize} is above the user's limit CTXLENGTH {user.ctxlength}."
+        )
+    return loaded
+
+
+def _reserve(call: Call, loaded: LoadedModel) -> Reservation:
+    user, daemon = call.user, call.daemon
+    limit = daemon.config.max_contexts_per_user
+    if len(daemon.sessions.contexts_of(user.username)) >= limit:
+        raise InfModelContextFull(
+            f"User {user.username} has {limit} contexts already; destroy one first."
+        )
+    sharers = sum(
+        not other.is_super and other.reaches(loaded.name) for other in daemon.accounts.users()
+    )
+    return loaded.reserve(
+        call.keys["CTXSIZE"], user=user.username, user_is_super=user.is_super, sharers=sharers
+    )
+
+
+async def _create(call: Call, loaded: LoadedModel) -> Context:
+    daemon, session, user = call.daemon, call.session, call.user
+    reservation = _reserve(call, loaded)
+    quota = daemon.quotas.of(user)
+    ctxid = session.next_ctxid()
+    ctxsize = call.keys["CTXSIZE"]
+
+    def finished(event: Finished) -> None:
+        evaluated = event.tokens_in - event.tokens_cached
+        daemon.metrics.run_ended(session.username, evaluated, event.tokens_out)
+
+    worker = Worker(
+        loaded.model,
+        daemon.scheduler,
+        quota.share,
+        quota.limits,
+        ctxsize=ctxsize,
+        renderer=loaded.renderer,
+        run_ahead=daemon.config.run_ahead,
+        name=f"infd-{session.label}-{ctxid}",
+    )
+    context = Context(
+        ctxid,
+        loaded.name,
+        ctxsize,
+        worker,
+        user=lambda: daemon.accounts.user(session.username) or user,
+        release=reservation.release,
+        run_timeout=daemon.config.run_timeout or None,
+        on_finish=finished,
+        embedding_only=loaded.model.info.is_embedding_only,
+    )
+    session.contexts[ctxid] = context
+    try:
+        await context.start()
+    except BaseException:
+        session.contexts.pop(ctxid, None)
+        await context.close()
+        if session.ended:
+            raise InfSessionTokenMismatch("The session was ended meanwhile.") from None
+        raise
+    return context
+
+
+async def _make_room(call: Call, loaded: LoadedModel) -> bool:
+    """End one session without a connection that has contexts on this model: the caller's user's
+    own, or another's after `orphan_grace`; the longest without one first. False: there is none."""
+    daemon = call.daemon
+    now = daemon.now()
+    own, others = [], []
+    for session in daemon.sessions.detached():
+        if not any(context.model == loaded.name for context in session.contexts.values()):
+            continue
+        if session.username == call.user.username:
+            own.append(session)
+        elif now - (session.detached_at or now) >= daemon.config.orphan_grace:
+            others.append(session)
+    for session in (*own, *others):
+        await daemon.sessions.end(session, "The session gave way to one that is in use.")
+        return True
+    return False
+
+
+@handler("inf_get_context_status")
+def get_context_status(call: Call) -> Result:
+    code, keys = call.session.context(call.keys["CTXID"]).status()
+    return Result(keys, code=code)
+
+
+@handler("inf_clear_context_history")
+async def clear_context_history(call: Call) -> Result:
+    await call.session.context(call.keys["CTXID"]).clear()
+    return Result()
+
+
+@handler("inf_destroy_context")
+async def destroy_context(call: Call) -> Result:
+    context = call.session.context(call.keys["CTXID"])
+    del call.session.contexts[context.ctxid]
+    await context.close()
+    return Result()

@@ -1,0 +1,54 @@
+"""What a user's limits come to on this machine, for all of its contexts together.
+
+Limits are stored as given and clamped here. One `Quota` a user is shared by all its contexts;
+changing it binds them: threads from the next token on, the batch from the next prompt on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infd.accounts.user import User
+from infd.engine.scheduler import Share
+from infd.engine.worker import Limits
+
+DEFAULT_BATCH = 512
+"""BATCH_SET 0 reads as this."""
+
+
+@dataclass(slots=True)
+class Quota:
+    """`share`: the scheduler's view of the user; `limits`: what each worker reads."""
+
+    share: Share
+    limits: Limits
+
+
+class Quotas:
+    """The quotas of all users that have had a context."""
+
+    def __init__(self, cores: int) -> None:
+        self.cores = cores
+        self._by_user: dict[str, Quota] = {}
+
+    def of(self, user: User) -> Quota:
+        """The user's quota, as its limits say now."""
+        quota = self._by_user.get(user.username)
+        if quota is None:
+            quota = Quota(Share(user.username, 1), Limits(threads=1, batch=DEFAULT_BATCH))
+            self._by_user[user.username] = quota
+        together = max(1, min(user.max_proc_threads, self.cores))
+        quota.share.max_threads = together
+        quota.limits.threads = max(1, min(user.proc_threads, together))
+        batch = user.batch_set or DEFAULT_BATCH
+        quota.limits.batch = max(1, min(batch, user.ctxlength or batch))
+        return quota
+
+    def changed(self, user: User) -> None:
+        """Bind a change of the user's limits."""
+        if user.username in self._by_user:
+            self.of(user)
+
+    def forget(self, username: str) -> None:
+        """The user was deleted."""
+        self._by_user.pop(username, None)
