@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from infd_protocol import codes as c
 from infd_protocol.rows import SUPERUSER, Key, Operation
 from infd_protocol.values import Kind, Range
@@ -304,7 +306,7 @@ _EXECUTION: tuple[Operation, ...] = (
         takes=(
             _CTXID,
             Key("MSGID", Kind.ID_LIST, "the messages, in order"),
-            *SAMPLING,
+            *(replace(key, ext=True) for key in SAMPLING),
             _opt("SEED", Kind.UINT32, "of the random draws; drawn when absent", ext=True),
             _opt("MAX_TOKENS", Kind.UINT32, "the longest reply, in tokens", ext=True),
             _opt("STOP", Kind.STR_LIST, "strings that end the reply", ext=True),
