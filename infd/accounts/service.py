@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from infd.accounts.authority import check_exists
-from infd.accounts.hashing import HashLine, dummy_hash, hash_token
+from infd.accounts.hashing import WAITING_MAX, HashLine, dummy_hash, hash_token
 from infd.accounts.store import Account, Store, StoreError
 from infd.accounts.throttle import Throttle
 from infd.accounts.tokens import Recognition, check_token, new_token
@@ -38,14 +38,20 @@ Listener = Callable[[User | None, User | None], None]
 class Accounts:
     """Every user of this daemon. Open with `Accounts.open`, end with `close`."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        hash_queue: int = WAITING_MAX,
+    ) -> None:
         self._store = store
         self._table = store.load()
         self._revision = max((a.user.revision for a in self._table.values()), default=0)
         self._clock = clock
         self._lock = asyncio.Lock()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="infd-store")
-        self._hashes = HashLine()
+        self._hashes = HashLine(hash_queue)
         self._dummy = dummy_hash()
         self._recognition = Recognition()
         self._throttle = Throttle()
@@ -58,14 +64,16 @@ class Accounts:
         *,
         create: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        hash_queue: int = WAITING_MAX,
     ) -> Accounts:
         """Lock and read the state folder; StoreError, one line for a person, if that fails.
 
         `clock` gives seconds and only goes forward; it serves the slow-down of logins.
+        `hash_queue`: how many may wait for a token to be hashed.
         """
         store = Store.open(state_dir, create=create)
         try:
-            return cls(store, clock=clock)
+            return cls(store, clock=clock, hash_queue=hash_queue)
         except BaseException:
             store.close()
             raise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from infd import dispatch
-from infd.operations import access, contexts, execution, models, stats, users
+from infd.operations import access, contexts, execution, models, stats, user_changes, users
 
-__all__ = ["access", "contexts", "execution", "models", "stats", "users"]
+__all__ = ["access", "contexts", "execution", "models", "stats", "user_changes", "users"]
 
 dispatch.require_complete()
