@@ -17,6 +17,7 @@ from infd.logs import log_operation
 from infd_protocol import codes
 from infd_protocol.connection import Connection, Refusal, Request, Role, State
 from infd_protocol.errors import InfdError
+from infd_protocol.operations import Operation
 
 if TYPE_CHECKING:
     from infd.contexts.reply import Reader, Source
@@ -121,6 +122,7 @@ class Link(asyncio.Protocol):
             event = connection.next_event()
             if event is None:
                 break
+            self._stop_frame_timer()
             if type(event) is Request:
                 self._handle(event)
             elif type(event) is Refusal:
@@ -134,7 +136,9 @@ class Link(asyncio.Protocol):
             if self._frame_timer is None:
                 seconds = self._daemon.config.frame_seconds
                 self._frame_timer = self._loop.call_later(seconds, self._frame_late)
-        elif self._frame_timer is not None:
+
+    def _stop_frame_timer(self) -> None:
+        if self._frame_timer is not None:
             self._frame_timer.cancel()
             self._frame_timer = None
 
@@ -154,9 +158,6 @@ class Link(asyncio.Protocol):
 
     def _handle(self, request: Request) -> None:
         started = _now()
-        if self._frame_timer is not None:
-            self._frame_timer.cancel()
-            self._frame_timer = None
         session = find_session(self._daemon, request)
         if session is not None:
             session.attach(self)
@@ -165,9 +166,7 @@ class Link(asyncio.Protocol):
         pending = PendingCall(self, request, session, started)
         try:
             call = check(self._daemon, request, session, self.address, self, pending)
-            pending.operation = call.operation.name
-            pending.reads = call.operation.reads
-            pending.success = call.operation
+            pending.operation = call.operation
             outcome = invoke(call)
         except InfdError as error:
             pending.refuse(error)
@@ -247,8 +246,7 @@ class PendingCall:
     """A request that is not answered to its end yet; the `Sink` of its reader."""
 
     __slots__ = (
-        "blocks", "link", "operation", "reader", "reads", "request", "session", "source",
-        "started", "success",
+        "blocks", "link", "operation", "reader", "request", "session", "source", "started",
     )  # fmt: skip
 
     def __init__(
@@ -258,10 +256,8 @@ class PendingCall:
         self.request = request
         self.session = session
         self.started = started
-        self.operation = "?"
-        self.reads = False
+        self.operation: Operation | None = None
         self.blocks = False
-        self.success: Any = None
         self.reader: Reader | None = None
         self.source: Source | None = None
 
@@ -293,20 +289,20 @@ class PendingCall:
     def send(self, keys: dict[str, Any], data: str, *, last: bool) -> None:
         if last:
             self.link.untrack(self)
-            self._log(codes.EXEC_SUCCESS, reads=True)
+            self._log(codes.EXEC_SUCCESS)
         self.link.respond(self.request.seq, codes.EXEC_SUCCESS, keys, data, last=last)
 
     # --- any call's answer -----------------------------------------------------------------
 
     def answer(self, result: Result) -> None:
-        code = success_code(self.success, result)
-        self._log(code, reads=self.reads)
+        assert self.operation is not None
+        code = success_code(self.operation, result)
+        self._log(code)
         self.link.respond(self.request.seq, code, result.keys, result.data, last=True)
 
     def refuse(self, error: InfdError) -> None:
         self.link.untrack(self)
-        incident_id = error.keys.get("INCIDENT")
-        self._log(error.code, reads=False, incident=incident_id)
+        self._log(error.code, incident=error.keys.get("INCIDENT"))
         keys = {"DETAIL": error.detail, **error.keys}
         self.link.respond(self.request.seq, error.code, keys, None, last=True)
 
@@ -318,26 +314,27 @@ class PendingCall:
         except InfdError as error:
             self.refuse(error)
         except asyncio.CancelledError as error:
-            self.refuse(incident(error, self.operation))
+            self.refuse(incident(error, self.request.op))
         except Exception as error:
-            self.refuse(incident(error, self.operation))
+            self.refuse(incident(error, self.request.op))
         else:
             if outcome is not None:
                 self.answer(outcome)
         if self.blocks:
             self.link.unblock()
 
-    def _log(self, code: int, *, reads: bool, incident: Any = None) -> None:
-        session = self.session
+    def _log(self, code: int, incident: Any = None) -> None:
+        session, row = self.session, self.operation
+        quiet = row is not None and (row.reads or row.streaming) and code in row.success
         ctxid = self.request.keys.get("CTXID")
         log_operation(
-            self.operation,
+            row.name if row else "?",
             user=session.username if session else "",
             session=session.label if session else "",
             ctxid=ctxid if type(ctxid) is int else None,
             code=code,
             ms=(_now() - self.started) * 1000.0,
-            reads=reads,
+            reads=quiet,
             incident=incident,
         )
         self.link._daemon.metrics.total.requests += 1

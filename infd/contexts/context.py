@@ -23,9 +23,8 @@ from typing import Any
 from infd.accounts.user import User
 from infd.contexts.messages import Messages, with_system_prompt
 from infd.contexts.reply import Reader, Reply
-from infd.engine.context import ContextError
+from infd.engine.errors import ContextError, TemplateError, TokenizeError
 from infd.engine.sampling import SamplingParams
-from infd.engine.templates import TemplateError, TokenizeError
 from infd.engine.worker import Aborted, Event, Failed, Finished, Progress, RunRequest, Text, Worker
 from infd_protocol import codes
 from infd_protocol.errors import (
@@ -95,6 +94,7 @@ class Context:
         self._early: deque[Reader] = deque()
         self._history_before: list[int] = []
         self._attempt: object = None
+        self._abort_wanted = False
         self._cut_at: int | None = None
         self._ending: str | None = None
         self._abort_detail = ""
@@ -202,6 +202,8 @@ class Context:
         attempt = self._attempt = object()
         self._ended = self._loop.create_future()
         self._ending = None
+        self._abort_detail = ""
+        self._abort_wanted = False
         try:
             try:
                 prepared = await self._worker.prepare(request)
@@ -226,12 +228,13 @@ class Context:
         self._reply = Reply()
         self._reply_id = None
         self._cut_at = None
-        self._abort_detail = ""
         self._prompt = (count, 0)
         self.state = State.RUNNING
         self._worker.read_tokens = 0
         self._worker.run(prepared, self._on_event)
-        if self._ending is not None:
+        if self._abort_wanted:
+            self._worker.abort()
+        elif self._ending is not None:
             self._worker.end(self._ending)
         if self._run_timeout:
             self._timer = self._loop.call_later(self._run_timeout, self._time_out)
@@ -304,6 +307,7 @@ class Context:
     def abort(self, detail: str) -> None:
         """End the run with 2013; the history is as before it. Nothing happens when idle."""
         self._abort_detail = detail
+        self._abort_wanted = True
         if self.state is State.RUNNING:
             self._worker.abort()
 
