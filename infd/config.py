@@ -148,11 +148,6 @@ class Config:
     def port(self) -> int:
         return split_address(self.listen)[1]
 
-    @property
-    def core_count(self) -> int:
-        """`cores`, or how many this process may run on."""
-        return self.cores or len(os.sched_getaffinity(0))
-
 
 def default_state(environ: Mapping[str, str] = os.environ) -> Path:
     """systemd's StateDirectory when it gives one, else the user's own state folder (XDG)."""

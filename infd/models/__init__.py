@@ -1,0 +1,1 @@
+"""Models: which files there are, trying them out, loading them, and what memory they may take."""

@@ -1,0 +1,143 @@
+"""Which models there are: the *.gguf files of the models folder and the `[models.NAME]` tables.
+
+Rules:
+- A model's name is its file's stem. The parts of a split file (`NAME-00001-of-00003.gguf`) are
+  one model, NAME. Hidden files and subfolders are not looked at.
+- A table overrides the folder; one without a path speaks of the folder's file.
+- The folder is looked at again when it was not for a second, or when a name is not known.
+- A missing folder is an empty one; the log says so once.
+
+Nothing is opened here: a name may stand for a file that is no model.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from infd.config import Config, ModelConfig
+
+SCAN_SECONDS = 1.0
+_PART = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<of>\d{5})\Z")
+_DEFAULTS = ModelConfig()
+
+_log = structlog.get_logger("infd.models")
+
+
+Identity = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A name and the files it stands for; `paths[0]` is what llama.cpp is given."""
+
+    name: str
+    paths: tuple[Path, ...]
+    settings: ModelConfig = _DEFAULTS
+
+    @property
+    def path(self) -> Path:
+        return self.paths[0]
+
+    def identity(self) -> Identity:
+        """What changes when a file is changed or replaced. Raises OSError if one is missing."""
+        stats = [path.stat() for path in self.paths]
+        return tuple((s.st_size, s.st_mtime_ns, s.st_ino, s.st_dev) for s in stats)
+
+    def size(self) -> int:
+        """Bytes of all parts, 0 if one cannot be looked at."""
+        try:
+            return sum(path.stat().st_size for path in self.paths)
+        except OSError:
+            return 0
+
+
+class Registry:
+    """The models by name. `clock` gives seconds and only goes forward."""
+
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = config.models_folder
+        self._tables = config.models
+        self._clock = clock
+        self._scanned_at: float | None = None
+        self._models: dict[str, ModelFile] = {}
+        self._complaints: set[str] = set()
+
+    def names(self) -> list[str]:
+        """Every name, sorted."""
+        self._refresh()
+        return sorted(self._models)
+
+    def find(self, name: str) -> ModelFile | None:
+        """The model of this name."""
+        self._refresh()
+        if name not in self._models:
+            self._scan()
+        return self._models.get(name)
+
+    def _refresh(self) -> None:
+        if self._scanned_at is None or self._clock() - self._scanned_at >= SCAN_SECONDS:
+            self._scan()
+
+    def _scan(self) -> None:
+        self._scanned_at = self._clock()
+        found = {model.name: model for model in self._in_folder()}
+        for name, table in self._tables.items():
+            here = found.get(name)
+            if table.path is not None:
+                paths = parts_of(table.path)
+            elif here is not None:
+                paths = here.paths
+            else:
+                paths = (self._folder / f"{name}.gguf",)
+            found[name] = ModelFile(name, paths, table)
+        self._models = found
+
+    def _in_folder(self) -> Iterator[ModelFile]:
+        try:
+            with os.scandir(self._folder) as entries:
+                files = sorted(
+                    entry.name for entry in entries
+                    if entry.name.endswith(".gguf") and not entry.name.startswith(".")
+                    and entry.is_file()
+                )  # fmt: skip
+        except OSError as error:
+            self._complain(f"{self._folder}: {error.strerror}; there are no models in it")
+            return
+        seen: dict[str, str] = {}
+        # Whole files first, so that NAME.gguf wins over the parts of another NAME.
+        for file in sorted(files, key=lambda file: _PART.match(file[:-5]) is not None):
+            part = _PART.match(file[:-5])
+            name = part["name"] if part else file[:-5]
+            if not name.isprintable():
+                self._complain(f"{file!r} in {self._folder}: no name for a model; rename it")
+                continue
+            family = f"{name}/{part['of']}" if part else name
+            if name not in seen:
+                seen[name] = family
+                yield ModelFile(name, parts_of(self._folder / file))
+            elif seen[name] != family:
+                self._complain(f"{file} in {self._folder}: another file has the name {name!r}")
+
+    def _complain(self, what: str) -> None:
+        if what not in self._complaints:
+            self._complaints.add(what)
+            _log.warning("models folder", problem=what)
+
+
+def parts_of(path: Path) -> tuple[Path, ...]:
+    """All parts, the first one first, of the split file that `path` is a part of; or itself."""
+    part = _PART.match(path.stem)
+    if part is None or not 1 <= int(part["of"]) <= 4096:
+        return (path,)
+    count = int(part["of"])
+    return tuple(
+        path.with_name(f"{part['name']}-{number:05d}-of-{count:05d}{path.suffix}")
+        for number in range(1, count + 1)
+    )
