@@ -142,7 +142,7 @@ class LlamaContext:
         if len(self.tokens) + n > self.ctxsize:
             return Decoded.NO_ROOM
         batch = self._batch
-        self._token_buffer[:n] = tokens
+        self._token_buffer[:n] = list(tokens)
         batch.n_tokens = n
         batch.logits = None if want_logits else self._no_logits
         result = lib.llama_decode(self.pointer, batch)

@@ -23,5 +23,9 @@ class TemplateError(EngineError):
     """The model's chat template fails on these messages (its own words), or takes too long."""
 
 
+class TemplateRefused(TemplateError):
+    """The template itself said no to these messages; to others it may say yes."""
+
+
 class TokenizeError(EngineError):
     """The model has no tokenizer, or it cannot express this text."""

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 # ggml's abort handler forks a debugger otherwise; the fork of a daemon with threads may hang.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
-import llama_cpp as lib  # noqa: E402
-import structlog  # noqa: E402
+import llama_cpp as lib
+import structlog
 
 __all__ = ["ERROR", "INFO", "WARN", "captured_log", "kernels", "last_error", "lib", "version"]
 

@@ -195,8 +195,8 @@ class Model:
         """
         n_ctx = -(-ctxsize // _CTX_PAD) * _CTX_PAD
         info = self.info
-        heads = max(1, lib.llama_model_n_head(self.pointer))
-        kv_heads = max(1, lib.llama_model_n_head_kv(self.pointer))
+        heads: int = max(1, lib.llama_model_n_head(self.pointer))
+        kv_heads: int = max(1, lib.llama_model_n_head_kv(self.pointer))
         per_head = info.n_embd // heads
         k = self._number("attention.key_length") or per_head
         v = self._number("attention.value_length") or per_head

@@ -4,8 +4,9 @@ A template is a program from a model file, so it runs sandboxed and in a process
 which its parent (templates.py) kills when it takes too long and which cannot take more than
 `MEMORY_LIMIT` of memory. `python -m infd.engine.renderer` reads requests from standard input and
 writes answers to standard output, each a 4-byte big-endian length and JSON:
-first {"template", "bos", "eos"}, then [[role, text], ...] each; answers {"ok": text} or
-{"error": words}. It ends with its input. This file imports neither llama.cpp nor asyncio.
+first {"template", "bos", "eos"} (answered when it can serve), then [[role, text], ...] each;
+answers {"ok": text} or {"error": words}. It ends with its input. This file imports neither
+llama.cpp nor asyncio.
 """
 
 from __future__ import annotations
@@ -158,6 +159,8 @@ def main() -> None:
             render = compile_template(setup["template"], setup["bos"], setup["eos"])
         except ValueError as error:
             refused = str(error)
+        sink.write(frame({"ok": ""}))
+        sink.flush()
         while True:
             messages = [(role, text) for role, text in read_frame(source)]
             answer = {"error": refused}
