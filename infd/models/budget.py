@@ -15,6 +15,10 @@ from collections import Counter
 from infd_protocol.errors import InfInvalidParams, InfModelContextFull
 
 
+class UserShareFull(InfModelContextFull):
+    """The user's own part is used up: no other user's context stands in the way."""
+
+
 class Budget:
     """The budget of one model, in tokens. `share` is `max_user_share`."""
 
@@ -49,7 +53,7 @@ class Budget:
         """Take `ctxsize` tokens for a context of `user`.
 
         `sharers`: how many users who are no superusers reach the model. Raises
-        InfModelContextFull.
+        InfModelContextFull, or UserShareFull when it is the user's own share that is used up.
         """
         if ctxsize > self.free:
             raise InfModelContextFull(
@@ -58,7 +62,7 @@ class Budget:
         allowed = int(self.size * self._share)
         held = self._by_user[user]
         if not user_is_super and sharers > 1 and held + ctxsize > allowed:
-            raise InfModelContextFull(
+            raise UserShareFull(
                 f"Others use model {self.name} too: a user may hold {allowed} tokens of its "
                 f"context budget, and {user} holds {held}."
             )

@@ -43,7 +43,10 @@ class Header:
 
 
 def read_header(path: Path, *, part: bool = False) -> Header:
-    """Read the header. `part`: a later part of a split file, which says little. Raises HeaderError; OSError if the file cannot be read."""
+    """Read the header. `part`: a later part of a split file, which says little.
+
+    Raises HeaderError; OSError if the file cannot be read.
+    """
     # Read, not mapped: a mapped file that somebody cuts short meanwhile ends the process.
     with path.open("rb", buffering=2**18) as file:
         return _Reader(file).header(part)

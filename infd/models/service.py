@@ -24,7 +24,7 @@ import structlog
 from infd.config import Config
 from infd.engine.errors import EngineError
 from infd.engine.model import Model
-from infd.engine.templates import Templates
+from infd.engine.templates import Renderer
 from infd.models import memory
 from infd.models.budget import Budget, Reservation
 from infd.models.header import Header, HeaderError, read_header
@@ -55,7 +55,7 @@ _log = structlog.get_logger("infd.models")
 class LoadedModel:
     """A model that can serve. `renderer` makes prompts by the model's chat template."""
 
-    def __init__(self, name: str, model: Model, renderer: Templates, budget: Budget) -> None:
+    def __init__(self, name: str, model: Model, renderer: Renderer, budget: Budget) -> None:
         self.name = name
         self.model = model
         self.renderer = renderer
@@ -310,7 +310,7 @@ class Models:
             del self._sizes[loaded.name]
             del self._ending[loaded.name]
 
-    async def _free(self, model: Model, renderer: Templates) -> None:
+    async def _free(self, model: Model, renderer: Renderer) -> None:
         def free() -> None:
             renderer.close()
             model.close()
@@ -350,11 +350,11 @@ def _read_headers(file: ModelFile) -> Header:
     return Header(first.architecture, parameters, first.training_context, first.has_template)
 
 
-def _load_weights(file: ModelFile, extra_bufts: bool, loading: _Loading) -> tuple[Model, Templates]:
+def _load_weights(file: ModelFile, extra_bufts: bool, loading: _Loading) -> tuple[Model, Renderer]:
     """In a thread: read the weights and make the renderer."""
     model = Model.load(file.path, extra_bufts=extra_bufts, progress=loading.report)
     try:
-        return model, Templates(model)
+        return model, Renderer(model)
     except BaseException:
         model.close()
         raise
