@@ -1,0 +1,163 @@
+"""`Chat`: a conversation in a context of its own, the short way.
+
+    with client.chat(model="demo", ctxsize=1024) as chat:
+        for piece in chat.send("hello"):
+            print(piece, end="", flush=True)
+
+A chat remembers the ids of its messages, so the last one can be answered again or edited. One
+reply at a time: sending while a reply is unread to its end stops that reply, and the history
+keeps what was handed out of it. A refused message leaves the history as it was.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from infd_client._results import ExecNextResult
+from infd_client.stream import Stream
+from infd_client.turns import SMALLEST, ChatBase, choose, fitting
+from infd_protocol.errors import ExecMissingMessage, InfContextHalted, InfModelContextFull
+
+if TYPE_CHECKING:
+    from infd_client.blocking import Client
+
+
+class Chat(ChatBase):
+    """A blocking chat; see the head of this module.
+
+    `model`: None chooses the only accessible one. `ctxsize`: in tokens; None takes what model
+    and user allow, 4096 at most. `system`: a system message. `sampling`: keyword arguments of
+    exec_execute_input for every run (temp, top_p, seed, max_tokens, stop, …). The context is
+    made at the first message, or on entering a `with` block.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        model: str | None = None,
+        ctxsize: int | None = None,
+        system: str | None = None,
+        **sampling: Any,
+    ) -> None:
+        super().__init__(model, ctxsize, system, sampling)
+        self._client = client
+        self._stream: Stream | None = None
+
+    def open(self) -> Self:
+        """Make the context, unless it is there."""
+        if self.ctxid is not None:
+            return self
+        client = self._client
+        if self.model is None:
+            self.model = choose(client.inf_get_accessible_models().model)
+        if self.ctxsize is not None:
+            made = client.inf_create_context(model=self.model, ctxsize=self.ctxsize)
+        else:
+            name = client.username
+            user = client.inf_get_user(username=name) if name else None
+            size = fitting(client.inf_get_model_info(model=self.model), user)
+            while True:
+                try:
+                    made = client.inf_create_context(model=self.model, ctxsize=size)
+                    break
+                except InfModelContextFull:
+                    if size // 2 < SMALLEST:
+                        raise
+                    size //= 2
+            self.ctxsize = size
+        self.ctxid = made.ctxid
+        return self
+
+    def send(self, text: str, **sampling: Any) -> Stream:
+        """Send a message; the reply as an iterator of pieces, already under way."""
+        self._settle()
+        ids = [*self._opening(), self._store("user", text)]
+        return self._run(ids, sampling)
+
+    def regenerate(self, **sampling: Any) -> Stream:
+        """Answer the last message again. Raises ValueError if there is none."""
+        self._settle()
+        if self._turns.last is None:
+            raise ValueError("Nothing was sent yet.")
+        return self._run([self._turns.last], sampling)
+
+    def edit_last(self, text: str, **sampling: Any) -> Stream:
+        """Put `text` in place of the last message, and answer it. Raises ValueError if none."""
+        self._settle()
+        before = self._turns.before_last()
+        if before is None:
+            self.clear()
+            return self.send(text, **sampling)
+        return self._run([before, self._store("user", text)], sampling)
+
+    def stop(self) -> None:
+        """End the reply; the history keeps what was handed out of it."""
+        self._settle()
+
+    def clear(self) -> None:
+        """Forget the conversation; the context stays."""
+        self._stream = None
+        if self.ctxid is not None:
+            self._client.inf_clear_context_history(ctxid=self.ctxid)
+        self._turns.clear()
+
+    def close(self) -> None:
+        """Free the context."""
+        self._stream = None
+        self._turns.clear()
+        if self.ctxid is not None:
+            ctxid, self.ctxid = self.ctxid, None
+            self._client.inf_destroy_context(ctxid=ctxid)
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _id(self) -> int:
+        ctxid = self.open().ctxid
+        assert ctxid is not None
+        return ctxid
+
+    def _store(self, role: str, text: str) -> int:
+        return self._client.exec_set_input(ctxid=self._id(), role=role, data=text).msgid
+
+    def _opening(self) -> list[int]:
+        turns = self._turns
+        if turns.system and turns.system_id is None:
+            turns.system_id = self._store("system", turns.system)
+        return turns.opening()
+
+    def _run(self, ids: list[int], sampling: dict[str, Any]) -> Stream:
+        ctxid = self._id()
+        keys = {**self.sampling, **sampling}
+        self._client.exec_execute_input(ctxid=ctxid, msgid=ids, **keys)
+        self._turns.executed(ids)
+        self._stream = self._client.stream(ctxid)
+        return self._stream
+
+    def _settle(self) -> None:
+        """Bring the last reply to its end, and learn its id."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        result: ExecNextResult | None = stream.result
+        if result is None:
+            try:
+                at = stream.position
+                self._client.exec_stop(ctxid=self._id(), offset=at)
+                while result is None or not result.is_special:
+                    result = self._client.exec_next(ctxid=self._id(), offset=at)
+                    at = result.offset + len(result.text.encode())
+            except (ExecMissingMessage, InfContextHalted):
+                self._turns.aborted()
+                return
+        self._turns.replied(result.msgid)

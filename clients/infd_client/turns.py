@@ -1,0 +1,96 @@
+"""What a chat knows without I/O: the ids of its messages, and what to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from infd_client._results import InfGetModelInfoResult, InfGetUserResult
+
+CTXSIZE = 4096
+"""Tokens of a chat's context when nothing says otherwise and every limit allows it."""
+
+SMALLEST = 256
+"""Tokens below which a chat is not worth having; an automatic size is halved down to it."""
+
+
+class Turns:
+    """The ids of the messages in a context's history, kept as the daemon keeps them. No I/O."""
+
+    def __init__(self, system: str | None) -> None:
+        self.system = system
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: the context's history was cleared."""
+        self.history: list[int] = []
+        self.system_id: int | None = None
+        self.last: int | None = None
+        self._before: tuple[list[int], int | None] = ([], None)
+
+    def opening(self) -> list[int]:
+        """What must be listed before the next message: the system message, if not yet there."""
+        there = self.system_id is None or self.system_id in self.history
+        return [] if there or self.system_id is None else [self.system_id]
+
+    def executed(self, ids: Sequence[int]) -> None:
+        """A run of these messages was started; the last one is the user's."""
+        self._before = (self.history, self.last)
+        at = min((self.history.index(i) for i in ids if i in self.history), default=None)
+        self.history = [*(self.history if at is None else self.history[:at]), *ids]
+        self.last = ids[-1]
+
+    def replied(self, msgid: int | None) -> None:
+        """The run has ended with this reply."""
+        if msgid is not None and msgid not in self.history:
+            self.history = [*self.history, msgid]
+
+    def aborted(self) -> None:
+        """The run was aborted: the daemon's history is as before it."""
+        self.history, self.last = self._before
+
+    def before_last(self) -> int | None:
+        """The message before the user's last one, None if that is the first."""
+        if self.last is None:
+            raise ValueError("Nothing was sent yet.")
+        at = self.history.index(self.last)
+        return self.history[at - 1] if at else None
+
+
+def choose(names: Sequence[str]) -> str:
+    """The only model there is. Raises ValueError naming them when there are several, or none."""
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise ValueError("This user may use no model; an administrator can grant one.")
+    raise ValueError(f"Choose a model: {', '.join(sorted(names))}.")
+
+
+def fitting(info: InfGetModelInfoResult, user: InfGetUserResult | None) -> int:
+    """A context size, in tokens, that model and user allow."""
+    bounds = [CTXSIZE, info.budget_free, info.training_context or CTXSIZE]
+    if user is not None:
+        bounds.append(user.ctxlength)
+    return max(min(bounds), SMALLEST)
+
+
+class ChatBase:
+    """What both kinds know."""
+
+    def __init__(
+        self, model: str | None, ctxsize: int | None, system: str | None, sampling: dict[str, Any]
+    ) -> None:
+        self.model = model
+        """The model's name; None until the context is made if none was given."""
+        self.ctxsize = ctxsize
+        """Tokens of the context; None until it is made if none was given."""
+        self.ctxid: int | None = None
+        """The context's id; None before it is made and after it is closed."""
+        self.sampling = sampling
+        """Keys of exec_execute_input, in lower case, that every run gets."""
+        self._turns = Turns(system)
+
+    @property
+    def history(self) -> tuple[int, ...]:
+        """The ids of the messages in the history, replies included, as far as they are known."""
+        return tuple(self._turns.history)
