@@ -1,0 +1,309 @@
+"""A context's work, as its thread does it: schedule, step, deliver.
+
+Rules: one thread uses an `Engine`. The loop's side writes a run's flags (`RunState`), `limits`
+and `read_tokens`, and may call `interrupt`; it reads the counters. Nothing here waits for
+anything but a turn at the cores, and no lock is held across a call into llama.cpp.
+
+Delivery: the first token's text and that of a slow model goes out at once; a fast one's is
+gathered for `GATHER` seconds, because waking the event loop costs more than making a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from infd.engine.context import Decoded, LlamaContext
+from infd.engine.errors import EngineError
+from infd.engine.events import Aborted, End, Event, Finished, Limits, Prepared, Progress, Text
+from infd.engine.model import Model
+from infd.engine.sampling import Sampler, draw_seed
+from infd.engine.scheduler import Scheduler, Share
+from infd.engine.text import StopMatcher, Utf8Joiner
+
+# Twice a frame of a 120 Hz screen would be seen; half of one is not.
+GATHER = 0.004
+# A step longer than this is a slow model's: nothing is held back for the next one.
+SLOW_STEP = 0.002
+# BATCH_SET 0 (section 5 of the contract), and the most of one graph (n_ubatch).
+DEFAULT_BATCH = 512
+# How often foreign load is looked for, in seconds.
+OBSERVE = 0.05
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run on its way. The two flags are written by the loop's side, once each."""
+
+    prepared: Prepared
+    ending: str | None = None
+    aborted: bool = False
+
+
+class Engine:
+    """One llama_context with its place at the scheduler and its counters."""
+
+    def __init__(
+        self,
+        model: Model,
+        scheduler: Scheduler,
+        share: Share,
+        limits: Limits,
+        *,
+        ctxsize: int,
+        run_ahead: int,
+    ) -> None:
+        self.model = model
+        self.limits = limits
+        self.ctxsize = ctxsize
+        self.run_ahead = run_ahead
+        self.turn = scheduler.turn(share)
+        self.context: LlamaContext | None = None
+        self.in_prompt = False
+        self.prompt_tokens = 0
+        self.prompt_done = 0
+        self.made_tokens = 0
+        self.read_tokens = 0
+        self._scheduler = scheduler
+        self._share = share
+        self._observe_at = 0.0
+
+    def open(self) -> None:
+        """Make the llama_context, anew if there is one. Raises ContextError."""
+        self.close()
+        batch = self.limits.batch or DEFAULT_BATCH
+        self.context = LlamaContext(
+            self.model, ctxsize=self.ctxsize, n_ubatch=min(batch, DEFAULT_BATCH)
+        )
+
+    def close(self) -> None:
+        """Free the llama_context; twice is harmless."""
+        context, self.context = self.context, None
+        if context is not None:
+            context.close()
+
+    def clear(self) -> None:
+        """Forget the conversation."""
+        self.prompt_tokens = self.prompt_done = self.made_tokens = 0
+        if self.context is not None:
+            self.context.clear()
+
+    def arm(self) -> None:
+        """Before a run is handed over, on the loop's side: earlier interruptions are over."""
+        self.in_prompt = True
+        self.read_tokens = self.made_tokens = self.prompt_done = self.prompt_tokens = 0
+        self.turn.rearm()
+        if self.context is not None:
+            self.context.rearm()
+
+    def interrupt(self, *, at_once: bool) -> None:
+        """From the loop's side, after a flag was set: end a wait; `at_once` a decode too."""
+        self.turn.cancel()
+        context = self.context
+        if context is not None and (at_once or self.in_prompt):
+            context.abort()
+
+    def run(self, run: RunState, emit: Callable[[Event], None]) -> End:
+        """Evaluate the prompt and generate; every event but the last goes through `emit`.
+
+        Raises EngineError when llama.cpp fails. What the KV cache holds stays usable.
+        """
+        context = self.context
+        if context is None:
+            raise EngineError("the context has no engine")
+        prompt = run.prepared.tokens
+        self.prompt_tokens = len(prompt)
+        if len(prompt) >= self.ctxsize:
+            raise EngineError(f"a prompt of {len(prompt)} tokens for a context of {self.ctxsize}")
+        started = perf_counter()
+        try:
+            # The last token is always evaluated: its logits choose the first of the reply.
+            common = min(_common(context.tokens, prompt), len(prompt) - 1)
+            cached = context.keep_prefix(common)
+            ready = self._evaluate(context, prompt, cached, run, emit)
+            evaluated = perf_counter()
+            self.in_prompt = False
+            if not ready:
+                if run.aborted or run.ending != "cancelled":
+                    return Aborted()
+                return self._finished(
+                    "cancelled", run, run.prepared.request.seed, cached, started, evaluated
+                )
+            request = run.prepared.request
+            seed = draw_seed() if request.seed is None else request.seed
+            sampler = Sampler(self.model, request.sampling, seed)
+            try:
+                reason = self._generate(context, sampler, run, emit)
+            finally:
+                sampler.close()
+            if run.aborted:
+                return Aborted()
+            return self._finished(reason, run, seed, cached, started, evaluated)
+        finally:
+            self.in_prompt = False
+            self.turn.release()
+
+    def _finished(
+        self,
+        reason: str,
+        run: RunState,
+        seed: int | None,
+        cached: int,
+        started: float,
+        evaluated: float,
+    ) -> Finished:
+        return Finished(
+            reason=reason,
+            seed=draw_seed() if seed is None else seed,
+            tokens_in=len(run.prepared.tokens),
+            tokens_cached=cached,
+            tokens_out=self.made_tokens,
+            prompt_ms=round((evaluated - started) * 1000, 3),
+            decode_ms=round((perf_counter() - evaluated) * 1000, 3),
+        )
+
+    def _want(self) -> int:
+        return max(1, min(self.limits.threads, self._share.max_threads, self._scheduler.cores))
+
+    def _evaluate(
+        self,
+        context: LlamaContext,
+        prompt: list[int],
+        cached: int,
+        run: RunState,
+        emit: Callable[[Event], None],
+    ) -> bool:
+        """The prompt piece by piece; False when it was ended before it was done."""
+        piece = min(self.limits.batch or DEFAULT_BATCH, self.ctxsize)
+        total = len(prompt)
+        done = self.prompt_done = cached
+        while done < total:
+            threads = self.turn.renew(self._want())
+            if not threads or run.aborted or run.ending is not None:
+                return False
+            context.set_threads(threads, threads)
+            part = prompt[done : done + piece]
+            done += len(part)
+            result = context.decode(part, want_logits=done == total)
+            if result is Decoded.ABORTED:
+                return False
+            if result is not Decoded.OK:
+                raise EngineError("llama.cpp failed to evaluate the prompt")
+            self.prompt_done = done
+            if threads > 1:
+                self._look_for_load(perf_counter())
+            if done < total:
+                emit(Progress(total, done))
+        return True
+
+    def _generate(
+        self,
+        context: LlamaContext,
+        sampler: Sampler,
+        run: RunState,
+        emit: Callable[[Event], None],
+    ) -> str:
+        """Token by token until something ends it: the finish reason.
+
+        This loop is what a small model's speed hangs on; its names are bound outside of it.
+        """
+        request = run.prepared.request
+        most = self.ctxsize - len(context.tokens)
+        if request.max_tokens is not None:
+            most = min(most, request.max_tokens)
+        accept = None
+        if sampler.needs_history:
+            sampler.prime(context.tokens)
+            accept = sampler.accept
+        sample = sampler.sample_from(context)
+        decode, renew, share = context.decode_one, self.turn.renew, self._share
+        limits, cores, run_ahead = self.limits, self._scheduler.cores, self.run_ahead
+        end_tokens, pieces, clock = self.model.end_tokens, self.model.pieces, perf_counter
+        joiner = Utf8Joiner()
+        feed = joiner.feed
+        matcher = StopMatcher(request.stop) if any(request.stop) else None
+        gathered: list[str] = []
+        made = told = 0
+        threads = self.turn.held
+        sent = before = 0.0
+        reason = "length"
+        while made < most:
+            token = sample()
+            if token in end_tokens:
+                reason = "stop"
+                break
+            made += 1
+            self.made_tokens = made
+            text = feed(pieces[token])
+            if matcher is not None:
+                text, met = matcher.feed(text)
+                if met:
+                    gathered.append(text)
+                    matcher, reason = None, "stop_sequence"
+                    break
+            if text:
+                gathered.append(text)
+            now = clock()
+            if gathered and (now - sent >= GATHER or now - before >= SLOW_STEP):
+                emit(Text("".join(gathered), made - told))
+                gathered.clear()
+                told, sent = made, now
+            before = now
+            if made >= most:
+                break
+            if run.ending is not None or run.aborted:
+                reason = run.ending or ""
+                break
+            want = limits.threads or 1
+            if want > 1:
+                want = max(1, min(want, share.max_threads, cores))
+                if threads > 1 and now >= self._observe_at:
+                    self._look_for_load(now)
+            granted = renew(want, made - self.read_tokens > run_ahead)
+            if granted != threads:
+                if not granted:
+                    reason = run.ending or ""
+                    break
+                threads = granted
+                context.set_threads(threads, threads)
+            result = decode(token)
+            if result is not None:
+                if result is not Decoded.ABORTED:
+                    raise EngineError("llama.cpp failed to evaluate a token")
+                reason = run.ending or ""
+                break
+            if accept is not None:
+                accept(token)
+        self.turn.release()
+        if run.aborted:
+            return reason
+        if reason != "stop_sequence":
+            rest = joiner.flush()
+            if matcher is not None:
+                rest, met = matcher.feed(rest)
+                if not met:
+                    rest += matcher.flush()
+            gathered.append(rest)
+        if text := "".join(gathered):
+            emit(Text(text, made - told))
+        return reason
+
+    def _look_for_load(self, now: float) -> None:
+        if now >= self._observe_at:
+            self._observe_at = now + OBSERVE
+            self._scheduler.observe()
+
+
+def _common(held: Sequence[int], wanted: Sequence[int]) -> int:
+    """How many tokens two lists begin with in common; slices compare at C's speed."""
+    low, high = 0, min(len(held), len(wanted))
+    if held[:high] == wanted[:high]:
+        return high
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if held[low:middle] == wanted[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
