@@ -174,7 +174,7 @@ _CONTEXTS: tuple[Operation, ...] = (
     ),
     Operation(
         "inf_clear_context_history", "Abort what runs, and forget messages and state.",
-        takes=(_CTXID,), codes=_ON_CONTEXT,
+        takes=(_CTXID,), codes=(*_ON_CONTEXT, c.INF_FAILED_TO_CREATE_CONTEXT),
     ),
     Operation(
         "inf_get_context_status", "Tell the state of a context, as the code.", takes=(_CTXID,),
