@@ -163,6 +163,16 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     one_line(error, tmp_path, "closed")
 
 
+def test_commits_wait_for_the_disk_itself(tmp_path: Path) -> None:
+    # A killed process cannot show this: the system keeps what was written and not yet synced.
+    store = Store.open(tmp_path, create=True)
+    db = store._opened()
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    store.close()
+
+
 # Crashes
 
 _KILLED = """
