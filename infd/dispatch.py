@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -180,7 +180,7 @@ async def _finish(coroutine: Coroutine[Any, Any, Answer], waited: Any) -> Answer
     return await _rest(coroutine, waited)
 
 
-def start(coroutine: Coroutine[Any, Any, Answer]) -> Answer | Awaitable[Answer]:
+def start(coroutine: Coroutine[Any, Any, Answer]) -> Answer | Coroutine[Any, Any, Answer]:
     """Run a coroutine up to its first wait: its answer if it has one, else what is to be awaited.
 
     The first step has no current task; handlers therefore must not enter asyncio.timeout()
@@ -201,4 +201,4 @@ def invoke(call: Call) -> Answer | asyncio.Task[Answer]:
         outcome = start(outcome)
         if isinstance(outcome, Coroutine):
             return asyncio.get_running_loop().create_task(outcome)
-    return outcome  # type: ignore[return-value]
+    return outcome

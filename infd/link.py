@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from infd.dispatch import Answer, Result, check, find_session, incident, invoke, success_code
 from infd.logs import log_operation
@@ -44,7 +44,7 @@ class Link(asyncio.Protocol):
         self.address = ""
         self.closed = False
         self.writable = True
-        self._daemon = daemon
+        self.daemon = daemon
         self._loop = asyncio.get_running_loop()
         self._connection = Connection(Role.SERVER, max_frame=daemon.config.max_frame)
         self._transport: asyncio.Transport | None = None
@@ -57,7 +57,8 @@ class Link(asyncio.Protocol):
     # --- asyncio's side --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports have asyncio.Transport's methods without being its subclasses.
+        transport = cast(asyncio.Transport, transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "local"
@@ -68,7 +69,7 @@ class Link(asyncio.Protocol):
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.set_write_buffer_limits(high=STREAM_UNSENT)
-        refusal = self._daemon.admit(self)
+        refusal = self.daemon.admit(self)
         if refusal is not None:
             detail = refusal.detail
             self._write(self._connection.refuse(0, refusal.code, detail))
@@ -78,7 +79,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._connection.close()
-        self._daemon.leave(self)
+        self.daemon.leave(self)
         for timer in (self._frame_timer, self._unsent_timer):
             if timer is not None:
                 timer.cancel()
@@ -134,7 +135,7 @@ class Link(asyncio.Protocol):
             self._transport.close()
         elif connection.mid_frame and not self._blocked:
             if self._frame_timer is None:
-                seconds = self._daemon.config.frame_seconds
+                seconds = self.daemon.config.frame_seconds
                 self._frame_timer = self._loop.call_later(seconds, self._frame_late)
 
     def _stop_frame_timer(self) -> None:
@@ -150,7 +151,7 @@ class Link(asyncio.Protocol):
         self._frame_timer = None
         if self._blocked or self._transport is None:
             return
-        seconds = self._daemon.config.frame_seconds
+        seconds = self.daemon.config.frame_seconds
         detail = f"A frame was begun and not completed in {seconds:g} seconds."
         self._write(self._connection.refuse(0, codes.PKT_TIMED_OUT, detail))
         self._connection.close()
@@ -158,14 +159,14 @@ class Link(asyncio.Protocol):
 
     def _handle(self, request: Request) -> None:
         started = _now()
-        session = find_session(self._daemon, request)
+        session = find_session(self.daemon, request)
         if session is not None:
             session.attach(self)
             if not self._connection.authenticated:
                 self._connection.authenticate()
         pending = PendingCall(self, request, session, started)
         try:
-            call = check(self._daemon, request, session, self.address, self, pending)
+            call = check(self.daemon, request, session, self.address, self, pending)
             pending.operation = call.operation
             outcome = invoke(call)
         except InfdError as error:
@@ -323,13 +324,19 @@ class PendingCall:
         if self.blocks:
             self.link.unblock()
 
+    def _user_who_logs_in(self) -> str:
+        """The user named in the request, if there is one: a mistyped name may be a token."""
+        name = self.request.keys.get("USERNAME")
+        known = type(name) is str and self.link.daemon.accounts.user(name) is not None
+        return str(name) if known else ""
+
     def _log(self, code: int, incident: Any = None) -> None:
         session, row = self.session, self.operation
         quiet = row is not None and (row.reads or row.streaming) and code in row.success
         ctxid = self.request.keys.get("CTXID")
         log_operation(
             row.name if row else "?",
-            user=session.username if session else "",
+            user=session.username if session else self._user_who_logs_in(),
             session=session.label if session else "",
             ctxid=ctxid if type(ctxid) is int else None,
             code=code,
@@ -337,4 +344,4 @@ class PendingCall:
             reads=quiet,
             incident=incident,
         )
-        self.link._daemon.metrics.total.requests += 1
+        self.link.daemon.metrics.total.requests += 1

@@ -177,7 +177,7 @@ class Context:
         if not self.busy:
             return codes.INF_CONTEXT_INACTIVE, keys
         keys["PROMPT_TOKENS"], keys["PROMPT_DONE"] = self._prompt
-        keys["QUEUE_POSITION"] = self._worker.queue_position
+        keys["QUEUE_POSITION"] = self._worker.position
         return codes.INF_CONTEXT_ACTIVE, keys
 
     async def execute(self, execution: Execution) -> None:

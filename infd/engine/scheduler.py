@@ -211,7 +211,7 @@ class _ForeignLoad:
         if now < self._until:
             self._start = None
             return True
-        if self._start is None or now - self._start[0] > 5 * self.WINDOW:
+        if self._start is None:
             self._start = (now, processor, busy)
             return False
         began, processor_then, busy_then = self._start
@@ -219,8 +219,9 @@ class _ForeignLoad:
             return False
         given = busy - busy_then
         self._start = (now, processor, busy)
-        # With the cores mostly idle the comparison says nothing.
-        if given < self.WINDOW:
+        # With the cores mostly idle the comparison says nothing. A long window is no reason to
+        # look away: beside a busy process a single call of two threads may take seconds.
+        if given < max(self.WINDOW, (now - began) / 2):
             return False
         if processor - processor_then >= self.LEAST * given:
             self._pause = self.FIRST

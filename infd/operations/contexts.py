@@ -5,6 +5,7 @@ from __future__ import annotations
 from infd.contexts.context import Context
 from infd.dispatch import Call, Result, handler
 from infd.engine.worker import Finished, Worker
+from infd.models.budget import UserShareFull
 from infd.models.service import LoadedModel, Reservation
 from infd_protocol.errors import (
     InfFailedToCreateContext,
@@ -33,8 +34,8 @@ async def create_context(call: Call) -> Result:
         try:
             context = await _create(call, loaded)
             return Result({"CTXID": context.ctxid})
-        except (InfModelContextFull, InfFailedToCreateContext):
-            if not await _make_room(call, loaded):
+        except (InfModelContextFull, InfFailedToCreateContext) as error:
+            if not await _make_room(call, loaded, own_only=isinstance(error, UserShareFull)):
                 raise
         if call.daemon.models.loaded(loaded.name) is not loaded:
             raise InfModelNameMismatch(f"Model {loaded.name} was unloaded meanwhile.")
@@ -61,7 +62,7 @@ def _reserve(call: Call, loaded: LoadedModel) -> Reservation:
     user, daemon = call.user, call.daemon
     limit = daemon.config.max_contexts_per_user
     if len(daemon.sessions.contexts_of(user.username)) >= limit:
-        raise InfModelContextFull(
+        raise UserShareFull(
             f"User {user.username} has {limit} contexts already; destroy one first."
         )
     sharers = sum(
@@ -116,18 +117,19 @@ async def _create(call: Call, loaded: LoadedModel) -> Context:
     return context
 
 
-async def _make_room(call: Call, loaded: LoadedModel) -> bool:
-    """End one session without a connection that has contexts on this model: the caller's user's
-    own, or another's after `orphan_grace`; the longest without one first. False: there is none."""
+async def _make_room(call: Call, loaded: LoadedModel, *, own_only: bool) -> bool:
+    """End one session that nobody is connected to: the caller's user's own, or another's that has
+    contexts on this model, after `orphan_grace`; the longest alone first. False: there is none."""
     daemon = call.daemon
     now = daemon.now()
     own, others = [], []
     for session in daemon.sessions.detached():
-        if not any(context.model == loaded.name for context in session.contexts.values()):
-            continue
         if session.username == call.user.username:
-            own.append(session)
-        elif now - (session.detached_at or now) >= daemon.config.orphan_grace:
+            if session.contexts:
+                own.append(session)
+        elif own_only or now - (session.detached_at or now) < daemon.config.orphan_grace:
+            continue
+        elif any(context.model == loaded.name for context in session.contexts.values()):
             others.append(session)
     for session in (*own, *others):
         await daemon.sessions.end(session, "The session gave way to one that is in use.")

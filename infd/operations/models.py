@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
 from infd.dispatch import Call, Result, handler
-from infd.models.service import LoadedModel
+from infd.models.service import LoadedModel, Reservation
 from infd_protocol.errors import (
     ExecTokenizationFailed,
     InfInvalidParams,
     InfModelIsNotAccessible,
     InfModelNameMismatch,
 )
+
+T = TypeVar("T")
+
+INLINE = 4096
+"""Characters or tokens that are handled on the loop's thread: well under a millisecond."""
 
 
 @handler("inf_get_accessible_models")
@@ -49,19 +58,44 @@ def _tokenizing_model(call: Call) -> LoadedModel:
     return loaded
 
 
+async def _on_model(loaded: LoadedModel, size: int, work: Callable[[], T]) -> T:
+    """Do `work` on the model; beside the loop when it is long. The model stays meanwhile."""
+    if size <= INLINE:
+        return work()
+    hold = loaded.reserve(0, user="", user_is_super=True, sharers=0)
+    return await asyncio.shield(asyncio.ensure_future(_in_thread(work, hold)))
+
+
+async def _in_thread(work: Callable[[], T], hold: Reservation) -> T:
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        hold.release()
+
+
 @handler("inf_tokenize")
-def tokenize(call: Call) -> Result:
-    model = _tokenizing_model(call).model
-    special = call.keys.get("SPECIAL", False)
-    return Result({"TOKENS": model.tokenize(call.data or "", special=special, bos=False)})
+async def tokenize(call: Call) -> Result:
+    loaded = _tokenizing_model(call)
+    text, special = call.data or "", call.keys.get("SPECIAL", False)
+    tokens = await _on_model(
+        loaded, len(text), lambda: loaded.model.tokenize(text, special=special, bos=False)
+    )
+    return Result({"TOKENS": tokens})
 
 
 @handler("inf_detokenize")
-def detokenize(call: Call) -> Result:
-    model = _tokenizing_model(call).model
-    tokens = call.keys["TOKENS"]
+async def detokenize(call: Call) -> Result:
+    loaded = _tokenizing_model(call)
+    tokens, model = call.keys["TOKENS"], loaded.model
     for token in tokens:
         if token >= model.info.n_vocab:
             raise InfInvalidParams(f"TOKENS holds {token}; the model has {model.info.n_vocab}.")
-    text = b"".join(model.piece(token, special=True) for token in tokens)
+    text = await _on_model(
+        loaded, len(tokens), lambda: b"".join(model.piece(token, special=True) for token in tokens)
+    )
     return Result(data=text.decode("utf-8", "replace"))
+
+
+@handler("inf_get_model_info")
+async def get_model_info(call: Call) -> Result:
+    return Result(await call.daemon.models.info(call.keys["MODEL"]))
