@@ -18,16 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from infd.engine.errors import ModelFileError, TokenizeError
+from infd.engine.errors import ModelFileError
 from infd.engine.library import captured_log, last_error, lib
+from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 
-# llama.h, enum llama_vocab_type.
-_VOCAB_NONE, _VOCAB_SPM = 0, 1
-# llama.h, enum llama_token_attr.
-_UNKNOWN, _CONTROL, _USER_DEFINED = 1 << 0, 1 << 3, 1 << 4
 # llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
 _CTX_PAD = 256
-_NULL_TOKEN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +48,6 @@ class ModelInfo:
     """Its memory cannot be cut back to a prefix (recurrent and hybrid models)."""
 
 
-class _Pieces(dict[int, bytes]):
-    """Token to bytes, filled as tokens are met: a hit costs what a dict costs."""
-
-    __slots__ = ("_special", "_vocab")
-
-    def __init__(self, vocab: Any, special: bool) -> None:
-        super().__init__()
-        self._vocab = vocab
-        self._special = special
-
-    def __missing__(self, token: int) -> bytes:
-        size = 64
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            n: int = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, self._special)
-            if n >= 0:
-                piece = buffer.raw[:n]
-                self[token] = piece
-                return piece
-            size = -n
-
-
 class Model:
     """One llama_model. Make it with `Model.load`; close it when its contexts are closed."""
 
@@ -83,24 +57,15 @@ class Model:
         self._contexts = 0
         self._lock = threading.Lock()
         self.info = self._read_info(path)
-        n_vocab = self.info.n_vocab
-        self.pieces = _Pieces(self.vocab, False)
-        self._special_pieces = _Pieces(self.vocab, True)
-        self.bos: int = lib.llama_vocab_bos(self.vocab)
-        self.eos: int = lib.llama_vocab_eos(self.vocab)
-        self.end_tokens: frozenset[int] = frozenset()
-        self.control_spellings: dict[str, int] = {}
-        self.user_defined_spellings: dict[str, int] = {}
-        if self.info.has_tokenizer:
-            is_eog, vocab = lib.llama_vocab_is_eog, self.vocab
-            self.end_tokens = frozenset(t for t in range(n_vocab) if is_eog(vocab, t))
-            self._read_spellings(n_vocab)
-            if not self._has_byte_tokens():
-                raise ModelFileError(
-                    f"the model file {path} has a SentencePiece vocabulary without its 256 byte "
-                    "tokens; llama.cpp would crash on text outside of it"
-                )
-        self.newline_tokens: frozenset[int] = self._read_newlines()
+        self.vocabulary = Vocabulary(self.vocab, self.info.has_tokenizer)
+        if not self.vocabulary.has_byte_tokens:
+            raise ModelFileError(
+                f"the model file {path} has a SentencePiece vocabulary without its 256 byte "
+                "tokens; llama.cpp would crash on text outside of it"
+            )
+        self.pieces = self.vocabulary.pieces
+        self.end_tokens = self.vocabulary.end_tokens
+        self.newline_tokens = self.vocabulary.newline_tokens
         self.template: str | None = self._read_template()
 
     @classmethod
@@ -155,33 +120,11 @@ class Model:
         `bos`: begin with BOS if the vocabulary wants one (and the text did not bring it).
         Raises TokenizeError.
         """
-        if not self.info.has_tokenizer:
-            raise TokenizeError("the model has no tokenizer")
-        data = text.encode("utf-8")
-        room = len(data) + 2
-        while True:
-            tokens = (ctypes.c_int32 * room)()
-            n: int = lib.llama_tokenize(self.vocab, data, len(data), tokens, room, False, special)
-            if n >= 0:
-                break
-            if n == -(2**31):
-                raise TokenizeError("the text is too long to be tokenised")
-            room = -n
-        out = tokens[:n]
-        if bos and self.adds_bos and out[:1] != [self.bos]:
-            out.insert(0, self.bos)
-        return out
-
-    @property
-    def adds_bos(self) -> bool:
-        """Whether the vocabulary wants every prompt to begin with BOS."""
-        return self.bos != _NULL_TOKEN and bool(lib.llama_vocab_get_add_bos(self.vocab))
+        return self.vocabulary.tokenize(text, special=special, bos=bos)
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes of one token, of any length; control tokens are empty unless `special`."""
-        if not 0 <= token < self.info.n_vocab:
-            raise TokenizeError(f"there is no token {token}: the vocabulary ends before it")
-        return (self._special_pieces if special else self.pieces)[token]
+        return self.vocabulary.piece(token, special=special)
 
     def is_end(self, token: int) -> bool:
         """Whether this token ends a reply."""
@@ -255,7 +198,7 @@ class Model:
         architecture = self._meta("general.architecture") or ""
         pooling = self._meta(f"{architecture}.pooling_type") or "0"
         causal = self._meta(f"{architecture}.attention.causal")
-        has_tokenizer = lib.llama_vocab_type(self.vocab) != _VOCAB_NONE
+        has_tokenizer = lib.llama_vocab_type(self.vocab) != VOCAB_NONE
         embedding = (
             causal == "false"
             or (pooling.isdigit() and int(pooling) > 0)
@@ -290,39 +233,6 @@ class Model:
     def _read_template(self) -> str | None:
         raw = lib.llama_model_chat_template(self.pointer, None)
         return raw.decode("utf-8", "replace") if raw else None
-
-    def _read_spellings(self, n_vocab: int) -> None:
-        get_attr, get_text, vocab = lib.llama_vocab_get_attr, lib.llama_vocab_get_text, self.vocab
-        for token in range(n_vocab):
-            attr = get_attr(vocab, token)
-            if attr & (_UNKNOWN | _CONTROL | _USER_DEFINED):
-                spelled = (get_text(vocab, token) or b"").decode("utf-8", "replace")
-                if not spelled:
-                    continue
-                if attr & (_UNKNOWN | _CONTROL) or token in self.end_tokens:
-                    self.control_spellings[spelled] = token
-                else:
-                    self.user_defined_spellings[spelled] = token
-
-    def _read_newlines(self) -> frozenset[int]:
-        """The tokens that are one newline: what the vocabulary says, and what "\\n" becomes."""
-        if not self.info.has_tokenizer:
-            return frozenset()
-        found = {
-            t for t in self.tokenize("\n", special=False, bos=False) if self.pieces[t] == b"\n"
-        }
-        token = lib.llama_vocab_nl(self.vocab)
-        if token != _NULL_TOKEN and self.pieces[token] == b"\n":
-            found.add(token)
-        return frozenset(found)
-
-    def _has_byte_tokens(self) -> bool:
-        """Without them llama.cpp's SentencePiece tokenizer throws where nobody catches."""
-        if lib.llama_vocab_type(self.vocab) != _VOCAB_SPM:
-            return True
-        get_text, vocab = lib.llama_vocab_get_text, self.vocab
-        texts = {get_text(vocab, t) for t in range(self.info.n_vocab)}
-        return all(b"<0x%02X>" % i in texts or bytes([i]) in texts for i in range(256))
 
 
 def _check_file(path: str) -> None:

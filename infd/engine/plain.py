@@ -53,17 +53,22 @@ class PlainLoop:
         self._sampler: Any = lib.llama_sampler_init_greedy()
         self._n_ctx = n_ctx
 
-    def run(self, prompt: Sequence[int], max_tokens: int) -> PlainRun:
-        """Evaluate `prompt` from nothing and generate up to `max_tokens`, or until the end."""
-        if not 0 < len(prompt) < self._n_ctx:
-            raise ValueError(f"a prompt of {len(prompt)} tokens in a context of {self._n_ctx}")
+    def run(self, prompt: Sequence[int], max_tokens: int, *, held: int = 0) -> PlainRun:
+        """Evaluate `prompt` from nothing and generate up to `max_tokens`, or until the end.
+
+        The first `held` tokens of the prompt are evaluated before the clock starts.
+        """
+        if not 0 <= held < len(prompt) < self._n_ctx:
+            raise ValueError(
+                f"a prompt of {len(prompt)} tokens, {held} held, in a context of {self._n_ctx}"
+            )
         context, sampler, vocab = self._context, self._sampler, self._model.vocab
         lib.llama_memory_clear(lib.llama_get_memory(context), True)
         made: list[int] = []
+        if held:
+            self._evaluate(prompt[:held])
         started = time.perf_counter()
-        tokens = (ctypes.c_int32 * len(prompt))(*prompt)
-        if lib.llama_decode(context, lib.llama_batch_get_one(tokens, len(prompt))):
-            raise ContextError("llama.cpp did not evaluate the prompt")
+        self._evaluate(prompt[held:])
         begun = time.perf_counter()
         one = (ctypes.c_int32 * 1)()
         batch = lib.llama_batch_get_one(one, 1)
@@ -79,6 +84,11 @@ class PlainLoop:
             if lib.llama_decode(context, batch):
                 raise ContextError("llama.cpp did not evaluate a token")
         return PlainRun(made, begun - started, time.perf_counter() - begun)
+
+    def _evaluate(self, prompt: Sequence[int]) -> None:
+        tokens = (ctypes.c_int32 * len(prompt))(*prompt)
+        if lib.llama_decode(self._context, lib.llama_batch_get_one(tokens, len(prompt))):
+            raise ContextError("llama.cpp did not evaluate the prompt")
 
     def close(self) -> None:
         """Free it; twice is harmless."""
@@ -109,7 +119,7 @@ class PlainChat:
             raise TemplateError(f"the model file {model.info.path} has no chat template")
         bos, eos = (
             model.piece(t, special=True).decode("utf-8", "replace") if t >= 0 else ""
-            for t in (model.bos, model.eos)
+            for t in (model.vocabulary.bos, model.vocabulary.eos)
         )
         try:
             return compile_template(model.template, bos, eos)

@@ -54,10 +54,10 @@ class _Spellings:
     """The spellings to keep out of message text, found fast: first character, then lengths."""
 
     def __init__(self, model: Model, source: str | None) -> None:
-        control = {s for s in model.control_spellings if len(s) > 1}
+        control = {s for s in model.vocabulary.control_spellings if len(s) > 1}
         markers = {
             s
-            for s in model.user_defined_spellings
+            for s in model.vocabulary.user_defined_spellings
             if len(s) > 1 and s.strip() and (s in source if source else s.startswith("<|im_"))
         }
         self.levels = (control | markers, control) if markers else (control,)

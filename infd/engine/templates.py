@@ -38,12 +38,12 @@ class Renderer:
     """Messages to the prompt's text for one model. Any thread may call it; one at a time."""
 
     def __init__(self, model: Model) -> None:
-        known = {**model.control_spellings, **model.user_defined_spellings}
+        known = {**model.vocabulary.control_spellings, **model.vocabulary.user_defined_spellings}
         self.source = model.template
         self._chatml = self.source is None and all(text in known for text in _CHATML)
         self._bos, self._eos = (
             model.piece(t, special=True).decode("utf-8", "replace") if t >= 0 else ""
-            for t in (model.bos, model.eos)
+            for t in (model.vocabulary.bos, model.vocabulary.eos)
         )
         self._lock = threading.Lock()
         self._helper: _Helper | None = None

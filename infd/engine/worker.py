@@ -68,8 +68,6 @@ _log = structlog.get_logger("infd.engine.worker")
 # Beside a decode that fills the cores the event loop answers in 0.4 to 2 ms instead of up to
 # 4 ms when the workers give way to it (measured at nice 10); ggml's threads inherit it.
 NICE = 10
-# llama.cpp splits some vocabularies' text with std::regex, which recurses once a character.
-STACK_BYTES = 64 * 1024 * 1024
 
 T = TypeVar("T")
 Sink = Callable[[Event], None]
@@ -120,11 +118,7 @@ class Worker:
         self._thread = threading.Thread(
             target=self._main, args=(opened,), name=f"infd {self.name}"[:15], daemon=True
         )
-        before = threading.stack_size(STACK_BYTES)
-        try:
-            self._thread.start()
-        finally:
-            threading.stack_size(before)
+        self._thread.start()
         try:
             await asyncio.shield(opened)
         except BaseException:
