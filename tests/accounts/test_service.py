@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import lru_cache
@@ -93,17 +94,23 @@ async def test_the_right_token_and_only_that(accounts: Accounts) -> None:
     assert len({str(refusal) for refusal in refusals}) == 1
 
 
-async def test_a_verified_token_needs_no_hash_until_the_user_changes(
-    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hashes: list[str] = []
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens that were hashed to be checked, as they are."""
+    seen: list[str] = []
     fits = TokenHash.fits
 
     def counted(self: TokenHash, token: str) -> bool:
-        hashes.append(token)
+        seen.append(token)
         return fits(self, token)
 
     monkeypatch.setattr(TokenHash, "fits", counted)
+    return seen
+
+
+async def test_a_verified_token_needs_no_hash_until_the_user_changes(
+    accounts: Accounts, hashes: list[str]
+) -> None:
     for _ in range(3):
         await login(accounts, "ada", ADA)
     assert hashes == [ADA]
@@ -115,9 +122,10 @@ async def test_a_verified_token_needs_no_hash_until_the_user_changes(
     assert hashes == [ADA, ADA, ADA]
 
 
-async def test_many_logins_at_once_share_one_hash(accounts: Accounts) -> None:
+async def test_many_logins_at_once_share_one_hash(accounts: Accounts, hashes: list[str]) -> None:
     users = await asyncio.gather(*(login(accounts, "ada", ADA) for _ in range(20)))
     assert {user.username for user in users} == {"ada"}
+    assert hashes == [ADA]
 
 
 @pytest.mark.parametrize("name", ["ada", "nobody"])
@@ -195,13 +203,31 @@ async def test_ones_own_token_does_not_clear_guesses_at_anothers(accounts: Accou
         await login(accounts, "ada", "guess")
 
 
+@pytest.mark.parametrize("change", ["delete", "set_token"])
 async def test_a_token_that_is_changed_while_it_is_checked_does_not_pass(
-    accounts: Accounts,
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    checking = asyncio.create_task(login(accounts, "ada", ADA))
-    deleting = asyncio.create_task(accounts.delete("ada"))
-    await asyncio.gather(checking, deleting, return_exceptions=True)
+    in_force = threading.Event()
+    accounts.on_change(lambda old, new: in_force.set())
+    fits = TokenHash.fits
+
+    def slow(self: TokenHash, token: str) -> bool:
+        in_force.wait()
+        return fits(self, token)
+
+    monkeypatch.setattr(TokenHash, "fits", slow)
+    if change == "delete":
+        checking = asyncio.create_task(login(accounts, "ada", ADA))
+        changing: asyncio.Task[object] = asyncio.create_task(accounts.delete("ada"))
+    else:
+        # The new token is hashed first; while it is written, the old one is checked.
+        changing = asyncio.create_task(accounts.set_token("ada", None, connection=object()))
+        await asyncio.sleep(0)
+        checking = asyncio.create_task(login(accounts, "ada", ADA))
+    await asyncio.wait([checking, changing])
+    assert changing.exception() is None
     assert isinstance(checking.exception(), InfAuthorizationFailed)
+    assert (accounts.user("ada") is None) == (change == "delete")
 
 
 # Changing
