@@ -133,10 +133,9 @@ class Link(asyncio.Protocol):
             self._write(b"".join(out) if len(out) > 1 else out[0])
         if connection.state is State.CLOSED and self._transport is not None:
             self._transport.close()
-        elif connection.mid_frame and not self._blocked:
-            if self._frame_timer is None:
-                seconds = self.daemon.config.frame_seconds
-                self._frame_timer = self._loop.call_later(seconds, self._frame_late)
+        elif connection.mid_frame and not self._blocked and self._frame_timer is None:
+            seconds = self.daemon.config.frame_seconds
+            self._frame_timer = self._loop.call_later(seconds, self._frame_late)
 
     def _stop_frame_timer(self) -> None:
         if self._frame_timer is not None:

@@ -62,7 +62,7 @@ def serve(
     Raises StartError, and what opening the accounts raises.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
-    accounts = Accounts.open(config.state)
+    accounts = Accounts.open(config.state, hash_queue=config.hash_queue)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Server(config, accounts).run(sockets, ready_fd))
 
