@@ -22,6 +22,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from infd.failures import CommandError
 from infd.settings import (
     ADDRESS,
     BOOLEAN,
@@ -43,7 +44,7 @@ NAME_BYTES = 255
 """The longest model name: what a file name may have on Linux's file systems."""
 
 
-class ConfigError(ValueError):
+class ConfigError(CommandError):
     """A configuration that cannot be used; the message is one line for people."""
 
 

@@ -1,0 +1,68 @@
+"""The command `infd`: parses, runs one of `commands/`, and tells errors in one line.
+
+Exit status: 0 done; 1 refused or failed; 2 wrong usage; 130 ended from the keyboard. No traceback
+reaches a person: what nobody foresaw is one line; `infd serve` names an incident whose traceback
+stands in its log, other commands show theirs with INFD_TRACEBACK=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Sequence
+
+from infd import __version__, commands
+from infd.failures import CommandError
+from infd_protocol.errors import InfdError
+
+SERVER_EXTRAS = ("cryptography", "jinja2", "llama_cpp", "structlog", "uvloop")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; every module of `infd.commands` adds its own part."""
+    top = argparse.ArgumentParser(
+        prog="infd", description="A daemon that serves language models on your own machine."
+    )
+    top.add_argument("--version", action="version", version=f"infd {__version__}")
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda found: found.name):
+        importlib.import_module(f"{commands.__name__}.{module.name}").register(subparsers)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; gives the exit status."""
+    try:
+        given = parser().parse_args(arguments)
+        status: int = given.run(given)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Who read our output has gone; the interpreter would complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except Exception as error:
+        return _complain(error)
+
+
+def _complain(error: Exception) -> int:
+    if isinstance(error, CommandError):
+        print(f"infd: {error}", file=sys.stderr)
+        return error.status
+    if isinstance(error, InfdError):
+        print(f"infd: {error.detail} ({error.name})", file=sys.stderr)
+        return 1
+    if isinstance(error, ModuleNotFoundError) and error.name in SERVER_EXTRAS:
+        print(f"infd: {error.name} is missing: pip install 'infd[server]'", file=sys.stderr)
+        return 1
+    if os.environ.get("INFD_TRACEBACK"):
+        traceback.print_exception(error)
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"infd: unexpected failure: {words} (INFD_TRACEBACK=1 shows where)", file=sys.stderr)
+    return 1

@@ -1,0 +1,139 @@
+"""`infd serve`: run the daemon."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from infd import config
+from infd.config import Config
+from infd.failures import CommandError
+
+
+def register(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the daemon",
+        description="Run the daemon. Everything works without a configuration file; "
+        "these flags override it.",
+        epilog=_keys(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="the configuration (STATE/infd.toml if it is there)",
+    )
+    parser.add_argument("--state", metavar="DIR", help="the state folder")
+    parser.add_argument("--models", metavar="DIR", help="the models folder")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen; port 0: a free one")
+    parser.add_argument(
+        "--plaintext",
+        action="store_true",
+        default=None,
+        help="allow an address that other machines reach",
+    )
+    parser.add_argument("--log-format", choices=("auto", "json", "console"))
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only look whether it could run, say what it found, and exit",
+    )
+    parser.add_argument(
+        "--ready-fd",
+        metavar="N",
+        type=int,
+        help="write a line HOST:PORT to this descriptor when it serves",
+    )
+    parser.set_defaults(run=run)
+
+
+def _keys() -> str:
+    rows = [
+        f"  {key} ({kind}{', ' + default if default else ''})\n      {doc}"
+        for key, kind, default, doc in config.table()
+    ]
+    return "keys of the configuration:\n" + "\n".join(rows)
+
+
+def settings(given: argparse.Namespace) -> Config:
+    """The configuration that the flags ask for. Raises ConfigError."""
+    return config.load(
+        given.config,
+        state=given.state,
+        models_folder=given.models,
+        listen=given.listen,
+        plaintext=given.plaintext,
+        log_format=given.log_format,
+        log_level=given.log_level,
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    chosen = settings(given)
+    if given.check:
+        return check(chosen)
+    from infd import logs, notify
+    from infd.accounts.store import StoreError
+    from infd.server import StartError, serve
+
+    notify.take_over()
+    try:
+        sockets = notify.inherited_sockets()
+    except OSError as error:
+        raise CommandError(f"socket activation: {error}") from None
+    logs.configure(chosen.log_format, chosen.log_level)
+    try:
+        return serve(chosen, sockets=sockets, ready_fd=given.ready_fd)
+    except (StoreError, StartError) as error:
+        raise CommandError(str(error)) from None
+    except CommandError:
+        raise
+    except Exception as error:
+        name = logs.incident(error)
+        raise CommandError(f"unexpected failure; the log tells of incident {name}") from error
+    finally:
+        logs.close()
+
+
+def check(chosen: Config) -> int:
+    """Say what a daemon with this configuration would find. Raises CommandError if it could not
+    run; nothing is changed, and a daemon that runs on the folder is no obstacle."""
+    from infd.accounts.offline import OfflineAccounts
+    from infd.accounts.store import StoreError
+    from infd.models.header import HeaderError, read_header
+    from infd.models.registry import Registry
+    from infd.reach import is_running
+
+    print(f"configuration: {chosen.file or 'defaults'}")
+    print(f"listens on: {chosen.listen}")
+    try:
+        with OfflineAccounts(chosen.state) as accounts:
+            users = accounts.users()
+        supers = sum(user.is_super for user in users)
+        print(f"state: {chosen.state}, {len(users)} users, {supers} of them superusers")
+    except StoreError as error:
+        if not is_running(chosen.state):
+            raise CommandError(str(error)) from None
+        print(f"state: {chosen.state}, in use by a running daemon")
+    print(f"models: {chosen.models_folder}")
+    registry = Registry(chosen)
+    broken = 0
+    for name in registry.names():
+        file = registry.find(name)
+        assert file is not None
+        try:
+            header = read_header(file.path)
+            said = f"{header.architecture}, {file.size()} bytes"
+        except (HeaderError, OSError) as error:
+            broken += 1
+            said = f"cannot be used: {error}"
+        when = ", loaded at start" if file.settings.load else ""
+        print(f"  {name}: {said}{when}")
+    if broken:
+        raise CommandError(f"{broken} of the models cannot be used")
+    print("ok")
+    return 0

@@ -1,0 +1,127 @@
+"""How a command reaches a daemon's users and models: over the wire, or in the stopped one's folder.
+
+- With --url or INFD_URL: over the wire, and nowhere else.
+- Else, if no daemon holds the state folder: in the folder (users only), without an access token.
+- Else: over the wire, at the address that the configuration gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import getpass
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infd import config
+from infd.config import Config
+from infd.failures import CommandError
+from infd.wire import Address, Operations, Wire
+
+if TYPE_CHECKING:
+    from infd.accounts.offline import OfflineAccounts
+
+ADMIN = "admin"
+LOOPBACK = "127.0.0.1"
+
+
+class ReachError(CommandError):
+    """What is missing to reach the daemon; one line for people."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which daemon, and as whom."""
+    group = parser.add_argument_group("which daemon")
+    group.add_argument("--state", metavar="DIR", help="its state folder")
+    group.add_argument("--config", metavar="FILE", type=Path, help="its infd.toml")
+    group.add_argument("--url", help="infd://USER@HOST:PORT of a running one (or INFD_URL)")
+    group.add_argument(
+        "--token-file", metavar="FILE", type=Path,
+        help="holds your access token (or INFD_TOKEN; asked for on a terminal)",
+    )  # fmt: skip
+
+
+@contextmanager
+def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
+    """The operations of the daemon that the options name; `offline`: a stopped one will do.
+
+    Raises CommandError, and a login's InfdError.
+    """
+    url = given.url or os.environ.get("INFD_URL", "")
+    if not url:
+        settings = config.load(given.config, state=given.state)
+        accounts = _open_folder(settings) if offline else None
+        if accounts is not None:
+            from infd.models.registry import Registry
+            from infd.stopped import StoppedDaemon
+
+            with accounts, _plainly():
+                yield StoppedDaemon(accounts, Registry(settings).names)
+            return
+        host = settings.host if settings.host not in ("", "0.0.0.0", "::") else LOOPBACK
+        address = Address(host, settings.port)
+    else:
+        address = Address.parse(url)
+    with Wire(address) as wire:
+        wire.login(address.user or ADMIN, _token(given.token_file, address.user or ADMIN))
+        yield wire
+
+
+def is_running(state: Path) -> bool:
+    """Whether a daemon (or another command) holds the state folder."""
+    from infd.accounts.store import LOCK
+
+    try:
+        descriptor = os.open(state / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _open_folder(settings: Config) -> OfflineAccounts | None:
+    """The folder's accounts; None if a daemon runs on it."""
+    from infd.accounts.offline import OfflineAccounts
+    from infd.accounts.store import StoreError
+
+    try:
+        return OfflineAccounts(settings.state)
+    except StoreError as error:
+        # Asked only after opening failed: asking takes the lock for a moment.
+        if is_running(settings.state):
+            return None
+        raise ReachError(str(error)) from None
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    from infd.accounts.store import StoreError
+
+    try:
+        yield
+    except StoreError as error:
+        raise ReachError(str(error)) from error
+
+
+def _token(file: Path | None, user: str) -> str:
+    if file is not None:
+        try:
+            return file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ReachError(f"{file}: the access token cannot be read ({error})") from None
+    if token := os.environ.get("INFD_TOKEN", ""):
+        return token
+    if sys.stdin.isatty():
+        return getpass.getpass(f"access token of {user}: ")
+    raise ReachError(
+        "no access token: set INFD_TOKEN, or name a file that holds it with --token-file"
+    )

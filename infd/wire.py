@@ -1,0 +1,145 @@
+"""A small blocking client for infd's own commands: one request at a time, then its answer.
+
+It is no library (that is infd_client, which the daemon's package never imports): no reconnecting,
+no streams. Not for use from several threads.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import unquote, urlsplit
+
+from infd.failures import CommandError
+from infd_protocol import codes
+from infd_protocol.connection import Connection, ProtocolError, Refusal, Response, Role
+from infd_protocol.errors import error_for
+
+DEFAULT_PORT = 4633
+CONNECT_SECONDS = 5.0
+_CHUNK = 2**16
+_SUCCESS = frozenset(row.number for row in codes.ROWS if not row.refuses)
+
+
+class WireError(CommandError):
+    """The daemon cannot be reached, or the connection broke; one line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a daemon is, and as whom: `infd://USER@HOST:PORT`."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    user: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `infd://USER@HOST:PORT`, in which all but HOST may be missing; WireError."""
+        try:
+            parts = urlsplit(text if "://" in text else f"infd://{text}")
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise WireError(f"{text!r} is no address ({error}); write infd://HOST:PORT") from None
+        if parts.scheme != "infd" or not host or parts.path.strip("/") or parts.password:
+            raise WireError(f"{text!r} is no address; write infd://USER@HOST:PORT")
+        user = unquote(parts.username) if parts.username else None
+        return cls(host, DEFAULT_PORT if port is None else port, user)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The out keys and the data of an operation that succeeded."""
+
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+
+
+class Operations(Protocol):
+    """Something that carries operations out: a daemon over the wire, or a stopped one's folder."""
+
+    def call(self, operation: str, data: str | None = None, /, **keys: Any) -> Answer:
+        """Carry an operation out. Raises the InfdError of a refusal."""
+
+    @property
+    def token(self) -> str:
+        """An access token that confirms an act (the caller's own)."""
+
+
+class Wire:
+    """A connection to a daemon; with `login`, a session that ends with it. A context manager."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.token = ""
+        self._stok: str | None = None
+        self._protocol = Connection(Role.CLIENT)
+        try:
+            self._socket = socket.create_connection(
+                (address.host, address.port), timeout=CONNECT_SECONDS
+            )
+        except OSError as error:
+            why = error.strerror or str(error) or "no answer"
+            raise WireError(f"no daemon answers on {address} ({why})") from None
+        # Loading a model and waiting for a turn take as long as they take.
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def login(self, user: str, token: str) -> None:
+        """Open a session; later calls are made in it. Raises InfAuthorizationFailed, …"""
+        self._stok = self.call("inf_access_request", USERNAME=user, ACCTOK=token).keys["STOK"]
+        self.token = token
+
+    def call(self, operation: str, data: str | None = None, /, **keys: Any) -> Answer:
+        """Ask and wait. Raises the InfdError of a refusal, WireError."""
+        if self._stok is not None:
+            keys["STOK"] = self._stok
+        try:
+            seq, wire = self._protocol.send_request(operation, keys, data)
+            self._socket.sendall(wire)
+            while True:
+                event = self._protocol.next_event()
+                if event is None:
+                    received = self._socket.recv(_CHUNK)
+                    if not received:
+                        raise WireError(f"the daemon on {self.address} closed the connection")
+                    self._protocol.receive(received)
+                elif isinstance(event, Response) and event.seq in (seq, 0):
+                    break
+                elif isinstance(event, Refusal):
+                    raise WireError(f"the daemon on {self.address} speaks another protocol")
+        except OSError as error:
+            raise WireError(f"the connection to {self.address} broke ({error.strerror})") from None
+        except ProtocolError as error:
+            raise WireError(f"{self.address} is no infd daemon: {error}") from None
+        if event.code not in _SUCCESS:
+            raise error_for(event.code, event.keys)
+        return Answer(event.keys, event.data)
+
+    def close(self) -> None:
+        """End the session, if one was opened, and the connection. Never raises."""
+        try:
+            if self._stok is not None:
+                self.call("inf_destroy_session")
+        except Exception:
+            pass  # It ends by itself after session_idle.
+        finally:
+            self._stok = None
+            self._socket.close()
