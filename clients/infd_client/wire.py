@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import cast
 
 from infd_client.calls import Call, Calls
 from infd_client.failures import ClientClosed, ConnectFailed, ConnectionLost
@@ -107,11 +108,11 @@ class Wire(asyncio.Protocol):
     # --- asyncio.Protocol ------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         sock = transport.get_extra_info("socket")
         if isinstance(sock, socket.socket) or hasattr(sock, "setsockopt"):
             watch(sock)
-        self._transport = transport
+        # uvloop's transports are no asyncio.Transport to isinstance.
+        self._transport = cast(asyncio.Transport, transport)
         self._gone = self.bind().create_future()
         self._reason = "the daemon closed it"
         self.calls.made()
