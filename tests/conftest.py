@@ -1,10 +1,48 @@
-"""What every test has: hypothesis without deadlines, and the support package on the path."""
+"""What every test has: the recorder, daemons, and hypothesis without deadlines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+from support import daemon as daemons
+from support.daemon import Daemon
+from support.raw_client import RawClient
+from support.recorder import Recorder
 
 settings.register_profile(
-    "infd", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "infd",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("infd")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Recorder(config), "infd-recorder")
+
+
+@pytest.fixture(scope="session")
+def shared_daemon() -> Iterator[Daemon]:
+    """One daemon for all tests that leave nothing behind but sessions of their own."""
+    with daemons.run() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def client(shared_daemon: Daemon) -> Iterator[RawClient]:
+    """The superuser's, on the shared daemon; its session ends with the test."""
+    with RawClient(shared_daemon) as client:
+        client.login("admin", shared_daemon.admin)
+        yield client
+        with RawClient(shared_daemon, client.stok) as last:
+            last.call("inf_destroy_session")
+
+
+@pytest.fixture
+def fresh_daemon() -> Iterator[Daemon]:
+    """A daemon of the test's own."""
+    with daemons.run() as daemon:
+        yield daemon
