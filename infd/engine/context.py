@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from infd.engine.model import Model
 # llama_decode's results (llama.h).
 _OK, _NO_ROOM, _ABORTED = 0, 1, 2
 _MIB = 1024 * 1024
+# A position is an int32 (llama.h, llama_pos), and n_ctx is rounded up to a multiple of 256.
+_MOST_TOKENS = 2**31 - 256
 
 # The abort callback runs at every graph node. A Python function there would take the GIL each
 # time; strlen needs none: on the two bytes (x, 0) it gives 0 for x = 0, else 1.
@@ -65,6 +68,19 @@ def _memory(lines: list[tuple[int, str]]) -> ContextMemory:
     )
 
 
+def _check_size(model: Model, ctxsize: int, n_ubatch: int) -> None:
+    """Refuse what cannot be: llama.cpp would spend minutes, and the machine's memory, on it."""
+    if not 0 < ctxsize <= _MOST_TOKENS:
+        raise ContextError(f"a context of {ctxsize} tokens: llama.cpp takes 1 to {_MOST_TOKENS}")
+    need = model.bytes_for_context(ctxsize, n_ubatch)
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if need > have:
+        raise ContextError(
+            f"a context of {ctxsize} tokens needs about {need // _MIB} MiB; "
+            f"the machine has {have // _MIB} MiB of memory"
+        )
+
+
 class LlamaContext:
     """One llama_context over a model's shared weights, `ctxsize` tokens long."""
 
@@ -75,6 +91,7 @@ class LlamaContext:
         """
         if model.info.cannot_generate:
             raise ContextError(model.info.cannot_generate)
+        _check_size(model, ctxsize, n_ubatch)
         self.model = model
         self.ctxsize = ctxsize
         self.tokens: list[int] = []
@@ -107,10 +124,16 @@ class LlamaContext:
         self._kv: Any = lib.llama_get_memory(pointer)
         self._flag = ctypes.create_string_buffer(2)
         lib.llama_set_abort_callback(pointer, _strlen, ctypes.cast(self._flag, ctypes.c_void_p))
-        self._token_buffer = (ctypes.c_int32 * ctxsize)()
-        self._no_logits = (ctypes.c_int8 * ctxsize)()
         # pos, seq_id and logits left NULL mean: after what is there, sequence 0, the last token.
         self._batch = lib.llama_batch()
+        self._room = 0
+        self._make_room(params.n_ubatch)
+
+    def _make_room(self, n: int) -> None:
+        """Let the batch carry `n` tokens."""
+        self._room = n
+        self._token_buffer = (ctypes.c_int32 * n)()
+        self._no_logits = (ctypes.c_int8 * n)()
         self._batch.token = ctypes.cast(self._token_buffer, lib.llama_token_p)
 
     def keep_prefix(self, n: int) -> int:
@@ -141,6 +164,8 @@ class LlamaContext:
             raise ValueError("nothing to decode")
         if len(self.tokens) + n > self.ctxsize:
             return Decoded.NO_ROOM
+        if n > self._room:
+            self._make_room(n)
         batch = self._batch
         self._token_buffer[:n] = list(tokens)
         batch.n_tokens = n

@@ -24,6 +24,10 @@ from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 
 # llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
 _CTX_PAD = 256
+# llama-kv-cells.h: position, shift and a set of 256 sequences for each cell.
+_CELL_BYTES = 64
+# What even the smallest context's compute buffer has beside its rows.
+_GRAPH_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +137,9 @@ class Model:
     def bytes_for_context(self, ctxsize: int, n_ubatch: int) -> int:
         """An estimate, from above, of what a context will take; llama.cpp says it exactly later.
 
-        Keys and values in 16 bits for every layer, and the compute buffer, whose largest parts
-        are the attention scores, the feed-forward activations and the logits of the last token.
+        Keys and values in 16 bits for every layer, llama.cpp's books on each cell, and the
+        compute buffer, whose largest parts are the attention scores, the feed-forward
+        activations and the logits of the last token.
         """
         n_ctx = -(-ctxsize // _CTX_PAD) * _CTX_PAD
         info = self.info
@@ -143,11 +148,11 @@ class Model:
         per_head = info.n_embd // heads
         k = self._number("attention.key_length") or per_head
         v = self._number("attention.value_length") or per_head
-        cache = info.n_layer * n_ctx * kv_heads * (k + v) * 2
+        cache = n_ctx * (info.n_layer * kv_heads * (k + v) * 2 + _CELL_BYTES)
         ff = self._number("feed_forward_length") or 4 * info.n_embd
         rows = min(n_ubatch, n_ctx)
-        compute = 4 * rows * (3 * info.n_embd + 2 * ff + n_ctx // 2) + 4 * info.n_vocab
-        return cache + compute
+        compute = 4 * rows * (4 * info.n_embd + 2 * ff + n_ctx // 2) + 4 * info.n_vocab
+        return cache + compute + _GRAPH_BYTES
 
     def opened(self) -> None:
         """A context was made over this model."""

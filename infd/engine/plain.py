@@ -104,7 +104,7 @@ class PlainChat:
 
     def __init__(self, path: str | PathLike[str], *, n_ctx: int = 1024, n_threads: int = 1):
         """Raises ModelFileError, ContextError or TemplateError (no template in the file)."""
-        self._model = Model.load(path)
+        self.model = self._model = Model.load(path)
         self._loop: PlainLoop | None = None
         try:
             self._render = self._compile()
