@@ -439,7 +439,7 @@ class BlockingMethods:
         ctxid: the context's id.
 
         Raises: PktOverloaded (1022), PktInternalError (1099), InfSessionTokenMismatch (2002),
-            InfContextIdMismatch (2005), InfInvalidParams (2016).
+            InfContextIdMismatch (2005), InfFailedToCreateContext (2007), InfInvalidParams (2016).
         """
         return self._call(
             _ROWS["inf_clear_context_history"],
@@ -1599,7 +1599,7 @@ class AsyncMethods:
         ctxid: the context's id.
 
         Raises: PktOverloaded (1022), PktInternalError (1099), InfSessionTokenMismatch (2002),
-            InfContextIdMismatch (2005), InfInvalidParams (2016).
+            InfContextIdMismatch (2005), InfFailedToCreateContext (2007), InfInvalidParams (2016).
         """
         return await self._call(
             _ROWS["inf_clear_context_history"],

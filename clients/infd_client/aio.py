@@ -129,6 +129,7 @@ class AsyncClient(AsyncMethods, Options):
         self._wire.submit(call)
         return AsyncStream(
             call,
+            offset,
             lambda response: self._calls.was_given(keys, response),
             lambda at: self.exec_stop(ctxid=ctxid, offset=at, stok=stok),
             self._limit(row.name, timeout),

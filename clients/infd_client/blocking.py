@@ -115,6 +115,7 @@ class Client(BlockingMethods, Options):
         self._link.submit(call)
         return Stream(
             call,
+            offset,
             lambda response: self._calls.was_given(keys, response),
             lambda at: self.exec_stop(ctxid=ctxid, offset=at, stok=stok),
             self._limit(row.name, timeout),

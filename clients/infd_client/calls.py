@@ -16,7 +16,8 @@ A call's life:
   anything that was called later, so it cannot meet a later run of this client).
 - A forgotten call (timed out, cancelled) stays in flight until its last answer, which is
   dropped. `forgotten` is a plain flag, so that it can be set from any thread and from `__del__`.
-- More calls than the daemon takes at once wait in the queue.
+- More calls than the daemon takes at once wait in the queue; one place is kept for naming the
+  session.
 - The position in each context's reply (what was given to a caller) is kept here, because
   exec_next must always say its OFFSET for nothing to be lost.
 """
@@ -125,6 +126,7 @@ class Calls:
         self._max_frame = max_frame
         self._max_in_flight = max_in_flight
         self._connection: Connection | None = None
+        self._named = False
         self._sent: dict[int, Call] = {}
         self._queue: deque[Call] = deque()
         self._out: list[bytes] = []
@@ -156,7 +158,7 @@ class Calls:
         if connection is None:
             return
         queue = self._queue
-        while queue and not self.paused and connection.in_flight < self._max_in_flight:
+        while queue and not self.paused and connection.in_flight < self._max_in_flight - 1:
             call = queue.popleft()
             if call.forgotten:
                 continue
@@ -169,8 +171,22 @@ class Calls:
             except (ValueError, TypeError, OverflowError) as error:
                 call.fail(error)
                 continue
+            if not self._named and "STOK" in call.keys:
+                self._named = True
+                if len(wire) > frames.UNAUTHENTICATED_FRAME:
+                    # Frames this long are for connections that have named their session.
+                    self._present(call.keys["STOK"])
             self._sent[seq] = call
             self._out.append(wire)
+
+    def _present(self, stok: str) -> None:
+        """Name the session with a request that changes nothing."""
+        assert self._connection is not None
+        call = _Presentation("inf_get_context_ids", {"STOK": stok}, None, False)
+        seq, wire = self._connection.send_request(call.op, call.keys)
+        self._named = True
+        self._sent[seq] = call
+        self._out.append(wire)
 
     def take(self) -> bytes:
         """The bytes to send, once."""
@@ -202,9 +218,9 @@ class Calls:
         self.paused = False
         self.answered = False
         self.farewell = None
+        self._named = False
         if self.stok is not None and self.proven:
-            op = "inf_get_context_ids"
-            self._queue.appendleft(_Presentation(op, {"STOK": self.stok}, None, False))
+            self._present(self.stok)
         self.pump()
 
     def receive(self, data: bytes) -> None:
@@ -258,9 +274,7 @@ class Calls:
                         "whether it took effect is unknown."
                     )
                 )
-        # Never left in the queue: each connection presents the session anew.
-        waiting = [call for call in self._queue if not isinstance(call, _Presentation)]
-        self._queue = deque((*again, *waiting))
+        self._queue.extendleft(reversed(again))
 
     def end(self, error: BaseException) -> None:
         """No connection will come: fail everything that waits."""

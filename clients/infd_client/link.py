@@ -114,26 +114,30 @@ class Link:
             fresh = False
             try:
                 reason = self._read(sock)
-            except ProtocolError as error:
-                reason = str(error)
-            except OSError as error:
-                reason = error.strerror or str(error)
+            except ProtocolError as broken:
+                reason = str(broken)
+            except OSError as failed:
+                reason = failed.strerror or str(failed)
             with self.lock:
                 self._socket = None
                 self._unsent = b""
                 answered, farewell = self.calls.answered, self.calls.farewell
-                closed = self._closed.is_set()
-                if not closed:
+                error: BaseException | None = None
+                if self._closed.is_set():
+                    error = ClientClosed("The client was closed.")
+                elif farewell is not None and not self.calls.proven:
+                    error = farewell
+                if error is None:
                     self.calls.lost(reason)
+                else:
+                    # In one go with the loss: a call made from now on starts a thread anew.
+                    self._thread = None
+                    self.calls.end(error)
             sock.close()
-            if closed:
-                self._end(ClientClosed("The client was closed."))
+            if error is not None:
                 return
             if answered:
                 self._retry.answered()
-            elif farewell is not None and not self.calls.proven:
-                self._end(farewell)
-                return
 
     def _end(self, error: BaseException) -> None:
         self._retry.answered()

@@ -92,12 +92,13 @@ class Stream(_Progress):
     def __init__(
         self,
         call: StreamCall,
+        offset: int,
         given: Callable[[Response], None],
         stop: Callable[[int], object],
         timeout: float | None,
         stops: bool,
     ) -> None:
-        super().__init__(call.position, given)
+        super().__init__(offset, given)
         self._call = call
         self._stop = stop
         self._timeout = timeout
@@ -197,12 +198,13 @@ class AsyncStream(_Progress):
     def __init__(
         self,
         call: AsyncStreamCall,
+        offset: int,
         given: Callable[[Response], None],
         stop: Callable[[int], Awaitable[object]],
         timeout: float | None,
         stops: bool,
     ) -> None:
-        super().__init__(call.position, given)
+        super().__init__(offset, given)
         self._call = call
         self._stop = stop
         self._timeout = timeout
