@@ -9,6 +9,7 @@ from infd.models.budget import UserShareFull
 from infd.models.service import LoadedModel, Reservation
 from infd_protocol.errors import (
     InfFailedToCreateContext,
+    InfInvalidParams,
     InfInvalidTokenLimit,
     InfModelContextFull,
     InfModelIsNotAccessible,
@@ -51,6 +52,8 @@ def _check(call: Call) -> LoadedModel:
     if loaded is None:
         what = "not loaded" if call.daemon.models.known(name) else "not registered"
         raise InfModelNameMismatch(f"Model {name} is {what}; ask an administrator to load it.")
+    if loaded.model.info.cannot_generate:
+        raise InfInvalidParams(f"Model {name}: {loaded.model.info.cannot_generate}.")
     if ctxsize > user.ctxlength:
         raise InfUserContextLengthExceeded(
             f"CTXSIZE {ctxsize} is above the user's limit CTXLENGTH {user.ctxlength}."
