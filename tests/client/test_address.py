@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from infd_client import Address, AddressError, Client, find_token
 from infd_client.address import default_token_file
 

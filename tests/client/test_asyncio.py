@@ -8,6 +8,8 @@ import itertools
 import types
 
 import pytest
+from support.scripted_server import STOK, Cut, ScriptedServer
+
 from infd_client import (
     AsyncClient,
     CallTimeout,
@@ -18,7 +20,6 @@ from infd_client import (
     InfMaximumClients,
     codes,
 )
-from support.scripted_server import STOK, Cut, ScriptedServer
 
 TEXT = "Grüße, 世界! And more to read. 🙂"
 
@@ -223,6 +224,7 @@ async def cancel_at_every_await(work, late):
             return await task
         except asyncio.CancelledError:
             assert task.cancelled()
+    raise AssertionError("it never came to its end")
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -6,6 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.scripted_server import STOK, Cut, ScriptedServer
+
 from infd_client import (
     CallTimeout,
     Client,
@@ -20,7 +22,6 @@ from infd_client import (
     codes,
 )
 from infd_protocol.errors import InfError
-from support.scripted_server import STOK, Cut, ScriptedServer
 
 TEXT = "Grüße, 世界! And more to read. 🙂"
 
@@ -256,9 +257,12 @@ def test_a_full_daemon_says_so_at_once():
         peer.send(refusal)
         raise Cut
 
-    with ScriptedServer(handlers={"inf_hello": full}) as server, client_of(server) as client:
-        with pytest.raises(InfMaximumClients, match="100 connections"):
-            client.connect()
+    with (
+        ScriptedServer(handlers={"inf_hello": full}) as server,
+        client_of(server) as client,
+        pytest.raises(InfMaximumClients, match="100 connections"),
+    ):
+        client.connect()
     assert len(server.peers) == 1
 
 
@@ -282,9 +286,11 @@ def test_nonsense_from_the_daemon_ends_that_connection_only():
         else:
             peer.answer(request, USERNAME=["well"])
 
-    with ScriptedServer(handlers={"inf_get_users": nonsense}) as server:
-        with client_of(server, stok="x") as client:
-            assert client.inf_get_users().username == ["well"]
+    with (
+        ScriptedServer(handlers={"inf_get_users": nonsense}) as server,
+        client_of(server, stok="x") as client,
+    ):
+        assert client.inf_get_users().username == ["well"]
 
 
 def test_closing_ends_calls_under_way_and_later_ones():

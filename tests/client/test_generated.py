@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+
 from infd_client import AsyncClient, Client, generate
 from infd_protocol.operations import OPERATIONS
 

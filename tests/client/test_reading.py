@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from infd_client.reading import Reading, utf8_length
 from infd_protocol.connection import Response
 

@@ -1,0 +1,179 @@
+"""Both clients against the real daemon: chats, streams cut on their way, sessions that go on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.daemon import run
+
+from infd_client import (
+    AsyncClient,
+    Client,
+    ExecMissingMessage,
+    InfContextIdMismatch,
+    InfSessionTokenMismatch,
+)
+
+LONG = {"temp": 0.0, "max_tokens": 40}
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with run() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def client(daemon):
+    with Client(daemon.host, daemon.port, username="admin", token=daemon.admin) as client:
+        client.login()
+        yield client
+        if client.stok is not None:
+            client.inf_destroy_session()
+
+
+def roles(client, chat):
+    listed = client.exec_get_messages(ctxid=chat.ctxid)
+    kept = zip(listed.msgid, listed.role, listed.text, listed.in_history, strict=True)
+    return [(role, text) for _, role, text, there in kept if there]
+
+
+def test_a_conversation_remembers(client):
+    with client.chat(model="demo", ctxsize=1024) as chat:
+        first = chat.send("My name is Ada.").read()
+        second = chat.send("What is my name?").read()
+        assert "Ada" in second
+        assert roles(client, chat) == [
+            ("user", "My name is Ada."), ("assistant", first),
+            ("user", "What is my name?"), ("assistant", second),
+        ]  # fmt: skip
+    with pytest.raises(InfContextIdMismatch):
+        client.inf_get_context_status(ctxid=1)
+
+
+def test_regenerate_edit_and_clear(client):
+    with client.chat(model="demo", ctxsize=1024, system="Be brief.", **LONG) as chat:
+        first = chat.send("My name is Ada.").read()
+        assert chat.send("What is my name?").read() == chat.regenerate().read()
+        edited = chat.edit_last("Say hello to me.").read()
+        assert roles(client, chat) == [
+            ("system", "Be brief."), ("user", "My name is Ada."), ("assistant", first),
+            ("user", "Say hello to me."), ("assistant", edited),
+        ]  # fmt: skip
+        listed = client.exec_get_messages(ctxid=chat.ctxid)
+        there = [i for i, kept in zip(listed.msgid, listed.in_history, strict=True) if kept]
+        chat.stop()
+        assert list(chat.history) == there
+        chat.clear()
+        again = chat.send("My name is Bob.").read()
+        assert roles(client, chat) == [
+            ("system", "Be brief."), ("user", "My name is Bob."), ("assistant", again),
+        ]  # fmt: skip
+
+
+def test_editing_the_only_message_begins_anew(client):
+    with client.chat(model="demo", ctxsize=512, **LONG) as chat:
+        chat.send("My name is Ada.").read()
+        chat.edit_last("My name is Bob.").read()
+        assert "Bob" in chat.send("What is my name?").read()
+        assert "My name is Ada." not in dict(map(reversed, roles(client, chat)))
+
+
+def test_sending_while_a_reply_is_unread_keeps_what_was_handed_out(client):
+    with client.chat(model="demo", ctxsize=1024, **LONG) as chat:
+        piece = next(chat.send("Count from 1 to 20."))
+        chat.send("What is my name?").read()
+        assert ("assistant", piece) in roles(client, chat)
+
+
+def test_a_chat_finds_model_and_size_by_itself(client):
+    chat = client.chat()
+    with pytest.raises(ValueError, match="demo"):
+        chat.open()
+    with client.chat(model="demo") as chat:
+        assert client.inf_get_context_status(ctxid=chat.ctxid).ctxsize == chat.ctxsize
+
+
+def test_polling_with_exec_next_ends_as_in_the_seed(client):
+    ctxid = client.inf_create_context(model="demo", ctxsize=512).ctxid
+    msgid = client.exec_set_input(ctxid=ctxid, role="user", data="Count to five.").msgid
+    client.exec_execute_input(ctxid=ctxid, msgid=[msgid], temp=0)
+    pieces = []
+    with pytest.raises(ExecMissingMessage):
+        while True:
+            pieces.append(client.exec_next(ctxid=ctxid).text)
+    assert "".join(pieces) == client.stream(ctxid).read() != ""
+
+
+def test_a_session_goes_on_after_its_connection_was_cut(client):
+    ctxid = client.inf_create_context(model="demo", ctxsize=512).ctxid
+    client._link._socket.shutdown(2)
+    assert client.inf_get_context_ids().ctxid == [ctxid]
+
+
+def test_a_session_that_was_ended_says_so(client):
+    client.inf_destroy_session()
+    with pytest.raises(InfSessionTokenMismatch):
+        client.inf_get_context_ids(stok="no such session")
+
+
+def test_a_long_message_right_after_login(daemon):
+    with Client(daemon.host, daemon.port, username="admin", token=daemon.admin) as client:
+        client.login()
+        tokens = client.inf_tokenize(model="demo", data="word " * 20_000).tokens
+        assert client.inf_detokenize(model="demo", tokens=tokens).text.strip()
+        client.inf_destroy_session()
+
+
+async def test_asyncio_stream_is_whole_however_often_it_is_cut(daemon):
+    async with AsyncClient(
+        daemon.host, daemon.port, username="admin", token=daemon.admin
+    ) as client:
+        await client.login()
+        async with client.chat(model="demo", ctxsize=1024, **LONG) as chat:
+            whole = await (await chat.send("Count from 1 to 20.")).read()
+            stream = await chat.regenerate()
+            pieces = []
+            async for piece in stream:
+                pieces.append(piece)
+                if len(pieces) % 3 == 0 and client._wire._transport is not None:
+                    client._wire._transport.abort()
+            assert "".join(pieces) == whole
+            assert stream.result.finish_reason in ("stop", "length")
+        await client.inf_destroy_session()
+
+
+async def test_asyncio_chat_remembers_regenerates_and_edits(daemon):
+    async with AsyncClient.from_url(
+        f"infd://admin@{daemon.host}:{daemon.port}", token=daemon.admin
+    ) as client:
+        await client.login()
+        async with client.chat(model="demo", ctxsize=1024, **LONG) as chat:
+            await (await chat.send("My name is Ada.")).read()
+            answer = await (await chat.send("What is my name?")).read()
+            assert "Ada" in answer
+            assert await (await chat.regenerate()).read() == answer
+            await (await chat.edit_last("Say hello.")).read()
+            await chat.stop()
+            assert len(chat.history) == 4
+            await chat.clear()
+            assert chat.history == ()
+        await client.inf_destroy_session()
+
+
+async def test_twenty_chats_at_once_on_one_connection(daemon):
+    async with AsyncClient(
+        daemon.host, daemon.port, username="admin", token=daemon.admin
+    ) as client:
+        await client.login()
+
+        async def talk(name):
+            async with client.chat(model="demo", ctxsize=256, temp=0.0, max_tokens=20) as chat:
+                await (await chat.send(f"My name is {name}.")).read()
+                return await (await chat.send("What is my name?")).read()
+
+        names = ["Ada", "Bob", "Eva", "Tom"] * 5
+        answers = await asyncio.gather(*map(talk, names))
+        assert [name for name, answer in zip(names, answers, strict=True) if name in answer] == names
+        await client.inf_destroy_session()
