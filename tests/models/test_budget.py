@@ -68,11 +68,7 @@ async def test_idle_is_when_the_last_reservation_is_released() -> None:
     assert budget.used == 0
 
 
-@given(
-    st.lists(
-        st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(1, 400)), max_size=60
-    )
-)
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(1, 400)), max_size=60))
 def test_used_is_always_the_sum_of_what_is_held(steps: list[tuple[bool, str, int]]) -> None:
     budget = Budget("m", 1000, 0.5)
     held: list[Reservation] = []

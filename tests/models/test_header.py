@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -57,10 +58,8 @@ def test_a_mangled_header_is_an_answer_or_refused(
     data = bytearray(MODEL_PATH.read_bytes()[:65536])
     data[at : at + len(junk)] = junk
     path.write_bytes(data)
-    try:
+    with contextlib.suppress(HeaderError):
         assert read_header(path).parameters >= 0
-    except HeaderError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(
