@@ -13,8 +13,9 @@ looks at or alters the text so that it does not, the prompt passes only if the s
 the spellings made harmless render to the same control tokens; else it is refused.
 
 Control tokens are those that the vocabulary marks so, its end tokens, and user-defined tokens
-that the template itself spells (its own markers). Other user-defined tokens (runs of spaces, HTML
-tags in some vocabularies) are ordinary text. A spelling of a single character cannot be broken.
+that look like it (<|…|>) or that the template itself spells (its own markers). Other user-defined
+tokens (runs of spaces, HTML tags in some vocabularies) are ordinary text. A spelling of a single
+character cannot be broken.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from infd.engine.templates import Renderer
 
 # Unicode's private-use code points: no text means anything by them, no tokenizer knows them.
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
+# <|tool|>, and DeepSeek's with full-width bars.
+_STEERING = re.compile(r"<[|｜].*[|｜]>", re.DOTALL)
 # How many break characters are tried before fragments are tokenised apart.
 _BREAK_TRIES = 8
 
@@ -56,9 +59,7 @@ class _Spellings:
     def __init__(self, model: Model, source: str | None) -> None:
         control = {s for s in model.vocabulary.control_spellings if len(s) > 1}
         markers = {
-            s
-            for s in model.vocabulary.user_defined_spellings
-            if len(s) > 1 and s.strip() and (s in source if source else s.startswith("<|im_"))
+            s for s in model.vocabulary.user_defined_spellings if _is_marker(s, source or "<|im_")
         }
         self.levels = (control | markers, control) if markers else (control,)
         """What to break up: the stricter first, for templates that read their own markers."""
@@ -77,6 +78,17 @@ class _Spellings:
             for size in sizes[text[start]]:
                 if text[start : start + size] in known:
                     yield start, start + size
+
+
+def _is_marker(spelled: str, source: str) -> bool:
+    """Whether a user-defined token is one that steers: by its look, or the template spells it.
+
+    A closing tag counts with its opening one, and the other way round.
+    """
+    if len(spelled) < 2 or not spelled.strip():
+        return False
+    twin = spelled.replace("</", "<", 1) if "</" in spelled else spelled.replace("<", "</", 1)
+    return spelled in source or twin in source or bool(_STEERING.fullmatch(spelled))
 
 
 class _Marker:

@@ -316,5 +316,4 @@ class Scheduler:
         with self._lock:
             if not turn.waiting:
                 return 0
-            ahead = [t for t in self.policy.queue if t.background <= turn.background]
-            return ahead.index(turn) + 1
+            return sorted(self.policy.queue, key=lambda t: t.background).index(turn) + 1
