@@ -92,9 +92,9 @@ class Chat(ChatBase):
             return self.send(text, **sampling)
         return self._run([before, self._store("user", text)], sampling)
 
-    def stop(self) -> None:
-        """End the reply; the history keeps what was handed out of it."""
-        self._settle()
+    def stop(self, offset: int | None = None) -> None:
+        """End the reply; the history keeps what was handed out of it, or `offset` bytes."""
+        self._settle(offset)
 
     def clear(self) -> None:
         """Forget the conversation; the context stays."""
@@ -144,7 +144,7 @@ class Chat(ChatBase):
         self._stream = self._client.stream(ctxid)
         return self._stream
 
-    def _settle(self) -> None:
+    def _settle(self, offset: int | None = None) -> None:
         """Bring the last reply to its end, and learn its id."""
         stream, self._stream = self._stream, None
         if stream is None:
@@ -152,7 +152,7 @@ class Chat(ChatBase):
         result: ExecNextResult | None = stream.result
         if result is None:
             try:
-                at = stream.position
+                at = stream.position if offset is None else offset
                 self._client.exec_stop(ctxid=self._id(), offset=at)
                 while result is None or not result.is_special:
                     result = self._client.exec_next(ctxid=self._id(), offset=at)

@@ -81,9 +81,9 @@ class AsyncChat(ChatBase):
             return await self.send(text, **sampling)
         return await self._run([before, await self._store("user", text)], sampling)
 
-    async def stop(self) -> None:
-        """End the reply; the history keeps what was handed out of it."""
-        await self._settle()
+    async def stop(self, offset: int | None = None) -> None:
+        """End the reply; the history keeps what was handed out of it, or `offset` bytes."""
+        await self._settle(offset)
 
     async def clear(self) -> None:
         """Forget the conversation; the context stays."""
@@ -134,7 +134,7 @@ class AsyncChat(ChatBase):
         self._stream = self._client.stream(ctxid)
         return self._stream
 
-    async def _settle(self) -> None:
+    async def _settle(self, offset: int | None = None) -> None:
         """Bring the last reply to its end, and learn its id."""
         stream, self._stream = self._stream, None
         if stream is None:
@@ -142,7 +142,7 @@ class AsyncChat(ChatBase):
         result: ExecNextResult | None = stream.result
         if result is None:
             try:
-                at = stream.position
+                at = stream.position if offset is None else offset
                 await self._client.exec_stop(ctxid=await self._id(), offset=at)
                 while result is None or not result.is_special:
                     result = await self._client.exec_next(ctxid=await self._id(), offset=at)

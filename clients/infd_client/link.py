@@ -36,6 +36,7 @@ class Link:
     def __init__(self, calls: Calls, options: Options) -> None:
         self.lock = threading.Lock()
         self.calls = calls
+        self._tell = options.tell
         self._where = (options.address.host, options.address.port)
         self._shown = str(options.address)
         self._connect_timeout = options.connect_timeout
@@ -138,6 +139,7 @@ class Link:
                 return
             if answered:
                 self._retry.answered()
+                self._tell("lost")
 
     def _end(self, error: BaseException) -> None:
         self._retry.answered()
@@ -161,6 +163,7 @@ class Link:
             if pause is None:
                 lost = f"The connection to {self._shown} was lost: {problem or 'it ends at once'}."
                 self._end(self.calls.farewell or ConnectionLost(lost))
+                self._tell("away")
                 return None
             try:
                 sock = socket.create_connection(self._where, self._connect_timeout)
@@ -197,6 +200,11 @@ class Link:
                     if not data:
                         return "the daemon closed it"
                     with self.lock:
+                        back = self._retry.under_way and not self.calls.answered
                         self.calls.receive(data)
+                        back = back and self.calls.answered
+                    if back:
+                        self._retry.answered()
+                        self._tell("back")
             self._flush()
         return "the client was closed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, Self
 
@@ -45,7 +46,9 @@ class Options:
     `host`, `port`: where the daemon listens. `username`, `token`, `token_file`: who logs in;
     see `infd_client.address` for where a token comes from otherwise. `timeout`: seconds for
     each call that names none; None: no limit. `reconnect`: seconds to try for after a lost
-    connection; 0: not at all. `connect_timeout`: seconds for one attempt.
+    connection; 0: not at all. `connect_timeout`: seconds for one attempt. `on_change`: called
+    with "lost", "back" or "away" (given up) when the connection changes so; `Client` calls it
+    in a thread of its own. It must be quick and not raise.
     """
 
     def __init__(
@@ -60,16 +63,23 @@ class Options:
         timeout: float | None = TIMEOUT,
         reconnect: float = RECONNECT,
         connect_timeout: float = CONNECT_TIMEOUT,
+        on_change: Callable[[str], object] | None = None,
     ) -> None:
         self.address = Address(host, port, username)
         self.timeout = timeout
         self.reconnect = reconnect
         self.connect_timeout = connect_timeout
+        self._tell: Callable[[str], object] = on_change or (lambda change: None)
         self._token = token
         self._token_file = token_file
         self._calls = Calls()
         self._calls.stok = stok
         self._begin()
+
+    @property
+    def tell(self) -> Callable[[str], object]:
+        """What to call with news of the connection. It holds no reference to the client."""
+        return self._tell
 
     def _begin(self) -> None:
         raise NotImplementedError

@@ -23,6 +23,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, calls: Calls, options: Options) -> None:
         self.calls = calls
+        self._tell = options.tell
         self.loop: asyncio.AbstractEventLoop | None = None
         self._where = (options.address.host, options.address.port)
         self._shown = str(options.address)
@@ -93,6 +94,7 @@ class Wire(asyncio.Protocol):
             pause = 0.0 if fresh else self._retry.pause(loop.time())
             if pause is None:
                 lost = f"The connection to {self._shown} was lost: {problem or 'it ends at once'}."
+                self._tell("away")
                 return self.calls.farewell or ConnectionLost(lost)
             await asyncio.sleep(pause)
             try:
@@ -119,12 +121,16 @@ class Wire(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
+        back = self._retry.under_way and not self.calls.answered
         try:
             self.calls.receive(data)
         except ProtocolError as error:
             self._reason = str(error)
             if self._transport is not None:
                 self._transport.abort()
+        if back and self.calls.answered:
+            self._retry.answered()
+            self._tell("back")
         if self.calls.has_output:
             self._schedule()
 
@@ -140,6 +146,7 @@ class Wire(asyncio.Protocol):
         self.calls.lost(self._reason)
         if answered:
             self._retry.answered()
+            self._tell("lost")
         elif farewell is not None and not self.calls.proven:
             self.calls.end(farewell)
             return

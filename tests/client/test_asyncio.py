@@ -8,7 +8,7 @@ import itertools
 import types
 
 import pytest
-from support.scripted_server import STOK, Cut, ScriptedServer
+from support.scripted_server import STOK, Cut, ScriptedServer, cutting
 
 from infd_client import (
     AsyncClient,
@@ -40,18 +40,6 @@ async def quiet_loop():
 async def arrival(server):
     """Wait until a held request has reached the scripted server."""
     await asyncio.to_thread(server.arrived.acquire)
-
-
-def cutting():
-    left = [True]
-
-    def handle(peer, request):
-        if left:
-            left.clear()
-            raise Cut
-        peer.answer(request, USERNAME=["again"], MSGID=1)
-
-    return handle
 
 
 async def test_calls_are_pipelined_and_each_gets_its_own_answer():

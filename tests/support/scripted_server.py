@@ -27,6 +27,26 @@ class Cut(Exception):
     """The script ends this connection here."""
 
 
+def refusing(code: int, **keys: Any) -> Handler:
+    """A handler that answers with a code."""
+    return lambda peer, request: peer.answer(request, code, **keys)
+
+
+def cutting(times: int = 1, *, reset: bool = False) -> Handler:
+    """A handler that cuts the connection instead of answering, so many times."""
+    left = [times]
+
+    def handle(peer: Peer, request: Request) -> None:
+        if left[0]:
+            left[0] -= 1
+            if reset:
+                peer.cut(reset=True)
+            raise Cut
+        peer.answer(request, USERNAME=["again"], MSGID=1)
+
+    return handle
+
+
 class Peer:
     """One connection of the scripted server, served by one thread."""
 
