@@ -43,20 +43,22 @@ _SUCCESS = frozenset(row.number for row in codes.ROWS if not row.refuses)
 class LineWriter:
     """Writes lines to a descriptor from a thread of its own.
 
-    `write` neither blocks nor raises. `dropped` counts the lines lost since the log last said so.
+    `write` neither waits for the descriptor nor raises.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lines: SimpleQueue[str | None] = SimpleQueue()
-        self.dropped = 0
+        self._dropped = 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def write(self, line: str) -> None:
         """Take a line, without its newline."""
         if self._lines.qsize() >= QUEUE_LINES:
-            self.dropped += 1
+            with self._counting:
+                self._dropped += 1
         else:
             self._lines.put(line)
 
@@ -74,10 +76,11 @@ class LineWriter:
                     batch.append(self._lines.get_nowait())
             running = None not in batch
             lines = [line for line in batch if line is not None]
-            if self.dropped:
-                lines.append(json.dumps({"level": "warning", "event": "log lines were dropped",
-                                         "lines": self.dropped}))  # fmt: skip
-                self.dropped = 0
+            with self._counting:
+                dropped, self._dropped = self._dropped, 0
+            if dropped:
+                told = {"level": "warning", "event": "log lines were dropped", "lines": dropped}
+                lines.append(json.dumps(told))
             data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
             # Nobody can be told that the log cannot be written; the daemon serves on.
             with suppress(OSError):
