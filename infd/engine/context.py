@@ -96,6 +96,10 @@ class LlamaContext:
         self.ctxsize = ctxsize
         self.tokens: list[int] = []
         params = lib.llama_context_default_params()
+        flash = model.flash_attention(ctxsize, n_ubatch)
+        params.flash_attn_type = (
+            lib.LLAMA_FLASH_ATTN_TYPE_AUTO if flash else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
         params.n_ctx = ctxsize
         params.n_batch = ctxsize
         params.n_ubatch = max(1, min(n_ubatch, ctxsize))

@@ -41,6 +41,10 @@ class PlainLoop:
         """Raises ContextError."""
         self._model = model
         params = lib.llama_context_default_params()
+        flash = model.flash_attention(n_ctx, n_ubatch)
+        params.flash_attn_type = (
+            lib.LLAMA_FLASH_ATTN_TYPE_AUTO if flash else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
         params.n_ctx = params.n_batch = n_ctx
         params.n_ubatch = min(n_ctx, n_ubatch)
         params.n_threads = params.n_threads_batch = n_threads

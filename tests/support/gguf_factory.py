@@ -16,6 +16,8 @@ from typing import Any
 import gguf
 import numpy as np
 
+BUNDLED = Path(__file__).parents[2] / "infd" / "demo" / "demo.gguf"
+
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 
 CHATML = (
@@ -399,8 +401,10 @@ CRASHING: dict[str, Callable[[Path], Path]] = {
 
 
 def make(folder: Path, kind: str) -> Path:
-    """`folder/kind.gguf`, written if it is not there yet."""
+    """`folder/kind.gguf`, written if it is not there yet; "demo" is the bundled model."""
     path = folder / f"{kind}.gguf"
+    if kind == "demo":
+        return BUNDLED
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{kind}.part"

@@ -1,0 +1,114 @@
+"""Workers run to their end in tests: a sink that remembers, and a bench that makes workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from infd.engine.model import Model
+from infd.engine.scheduler import Scheduler, Share
+from infd.engine.templates import Renderer
+from infd.engine.worker import (
+    Aborted,
+    Event,
+    Failed,
+    Finished,
+    Limits,
+    Progress,
+    RunRequest,
+    Text,
+    Worker,
+)
+
+
+@dataclass
+class Reply:
+    """A run's events as they come, and what may be waited for."""
+
+    worker: Worker
+    read: bool = True
+    events: list[Event] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    on_event: Callable[[Event], None] | None = None
+
+    def __call__(self, event: Event) -> None:
+        assert not self.ended.is_set(), "an event after the last one"
+        self.events.append(event)
+        if isinstance(event, Text):
+            self.begun.set()
+            if self.read:
+                self.worker.read_tokens += event.tokens
+        elif isinstance(event, Finished | Aborted | Failed):
+            self.begun.set()
+            self.ended.set()
+        if self.on_event is not None:
+            self.on_event(event)
+
+    @property
+    def text(self) -> str:
+        return "".join(e.text for e in self.events if isinstance(e, Text))
+
+    @property
+    def tokens(self) -> int:
+        return sum(e.tokens for e in self.events if isinstance(e, Text))
+
+    @property
+    def progress(self) -> list[int]:
+        return [e.prompt_done for e in self.events if isinstance(e, Progress)]
+
+    @property
+    def end(self) -> Finished | Aborted | Failed:
+        last = self.events[-1]
+        assert isinstance(last, Finished | Aborted | Failed)
+        return last
+
+    @property
+    def finished(self) -> Finished:
+        assert isinstance(self.end, Finished), self.end
+        return self.end
+
+
+@dataclass
+class Bench:
+    """Workers over one scheduler; closed after the test, which then has no threads left."""
+
+    models: Callable[[str], Model]
+    renderers: Callable[[str], Renderer]
+    scheduler: Scheduler = field(default_factory=lambda: Scheduler(2))
+    workers: list[Worker] = field(default_factory=list)
+
+    async def worker(
+        self,
+        kind: str = "bpe",
+        *,
+        ctxsize: int = 512,
+        threads: int = 1,
+        batch: int = 0,
+        share: Share | None = None,
+        run_ahead: int = 256,
+    ) -> Worker:
+        worker = Worker(
+            self.models(kind),
+            self.scheduler,
+            share or Share("ada", 2),
+            Limits(threads, batch),
+            ctxsize=ctxsize,
+            renderer=self.renderers(kind),
+            run_ahead=run_ahead,
+            name=f"test {len(self.workers)}",
+        )
+        self.workers.append(worker)
+        await worker.start()
+        return worker
+
+    async def start(self, worker: Worker, request: RunRequest, *, read: bool = True) -> Reply:
+        reply = Reply(worker, read)
+        worker.run(await worker.prepare(request), reply)
+        return reply
+
+    async def reply(self, worker: Worker, request: RunRequest) -> Reply:
+        reply = await self.start(worker, request)
+        await reply.ended.wait()
+        return reply
