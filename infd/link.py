@@ -17,7 +17,7 @@ from infd.logs import log_operation
 from infd_protocol import codes
 from infd_protocol.connection import Connection, Refusal, Request, Role, State
 from infd_protocol.errors import InfdError
-from infd_protocol.operations import Operation
+from infd_protocol.operations import Operation, resolve
 
 if TYPE_CHECKING:
     from infd.contexts.reply import Reader, Source
@@ -330,7 +330,8 @@ class PendingCall:
         return str(name) if known else ""
 
     def _log(self, code: int, incident: Any = None) -> None:
-        session, row = self.session, self.operation
+        # A refusal comes before the operation is settled; its line names what was asked for.
+        session, row = self.session, self.operation or resolve(self.request.op)
         quiet = row is not None and (row.reads or row.streaming) and code in row.success
         ctxid = self.request.keys.get("CTXID")
         log_operation(

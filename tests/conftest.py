@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import daemon as daemons
 from support.daemon import Daemon
+from support.endless import TABLE, endless
 from support.raw_client import RawClient
 from support.recorder import Recorder
 
@@ -27,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def shared_daemon() -> Iterator[Daemon]:
     """One daemon for all tests that leave nothing behind but sessions of their own."""
-    with daemons.run() as daemon:
+    with daemons.run(models={"endless": endless()}, config={"models": TABLE}) as daemon:
         yield daemon
 
 

@@ -42,21 +42,6 @@ def root(people: People) -> RawClient:
     return people.root
 
 
-def test_every_file_of_the_folder_is_listed(
-    root: RawClient, zoo: dict[str, Path], daemon: Daemon
-) -> None:
-    names = {"demo", "twin", *zoo}
-    assert set(root.ok("inf_get_program_models").keys["MODELS"]) == names
-    root.refused(2004, "inf_load_model", MODEL="late", CTXSIZE=100)
-    shutil.copy(BUNDLED, daemon.models / "late.gguf")
-    (daemon.models / "notes.txt").write_text("no model")
-    root.ok("inf_load_model", MODEL="late", CTXSIZE=100)
-    assert set(root.ok("inf_get_program_models").keys["MODELS"]) == {*names, "late"}
-    (daemon.models / "late.gguf").unlink()
-    root.context("late", 100)
-    root.ok("inf_unload_model", MODEL="late")
-
-
 def test_who_reaches_what(people: People) -> None:
     names = people.root.ok("inf_get_program_models").keys["MODELS"]
     assert people.root.ok("inf_get_accessible_models").keys["MODEL"] == names
@@ -182,3 +167,18 @@ def test_a_model_for_embeddings_only_is_2016(root: RawClient) -> None:
     assert "embeddings" in answer.keys["DETAIL"]
     assert root.ok("inf_tokenize", "hello", MODEL="embedding").keys["TOKENS"]
     root.ok("inf_unload_model", MODEL="embedding")
+
+
+def test_every_file_of_the_folder_is_listed(
+    root: RawClient, zoo: dict[str, Path], daemon: Daemon
+) -> None:
+    names = {"demo", "twin", *zoo}
+    assert set(root.ok("inf_get_program_models").keys["MODELS"]) == names
+    root.refused(2004, "inf_load_model", MODEL="late", CTXSIZE=100)
+    shutil.copy(BUNDLED, daemon.models / "late.gguf")
+    (daemon.models / "notes.txt").write_text("no model")
+    root.ok("inf_load_model", MODEL="late", CTXSIZE=100)
+    assert set(root.ok("inf_get_program_models").keys["MODELS"]) == {*names, "late"}
+    (daemon.models / "late.gguf").unlink()
+    root.context("late", 100)
+    root.ok("inf_unload_model", MODEL="late")
