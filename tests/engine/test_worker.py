@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import llama_cpp
@@ -36,6 +36,30 @@ def held(worker: Worker) -> list[int]:
     context = worker._engine.context
     assert context is not None
     return context.tokens
+
+
+class Gate:
+    """Holds the worker's thread before a decode until the test has done what it is about."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, method: str, at: int) -> None:
+        self.reached = asyncio.Event()
+        self._open = threading.Event()
+        loop = asyncio.get_running_loop()
+        original = getattr(LlamaContext, method)
+        calls = 0
+
+        def held_up(context: LlamaContext, *args: object, **keys: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                loop.call_soon_threadsafe(self.reached.set)
+                self._open.wait()
+            return original(context, *args, **keys)
+
+        patch.setattr(LlamaContext, method, held_up)
+
+    def open(self) -> None:
+        self._open.set()
 
 
 @pytest.mark.parametrize("kind", ["bpe", "spm", "quantised", "recurrent", "demo"])
@@ -138,10 +162,10 @@ async def test_length_is_the_context_or_max_tokens(bench: Bench) -> None:
 
 
 async def test_an_end_token_stops(bench: Bench) -> None:
-    # The recurrent and BPE models' random weights meet an end token within the context.
-    worker = await bench.worker("bpe", ctxsize=2048)
-    reply = await bench.reply(worker, RunRequest(HELLO))
+    worker = await bench.worker("demo")
+    reply = await bench.reply(worker, RunRequest((("user", "What is infd?"),)))
     assert reply.finished.reason == "stop"
+    assert reply.text.startswith("infd is")
     assert "<|im_end|>" not in reply.text
 
 
@@ -218,73 +242,66 @@ async def test_what_cannot_be_prepared_changes_nothing(bench: Bench) -> None:
 # Ending a run.
 
 
-async def test_an_abort_in_the_prompt_keeps_whole_pieces(bench: Bench) -> None:
+async def test_an_abort_in_the_prompt_keeps_whole_pieces(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = await bench.worker("quantised", ctxsize=2048, batch=32)
     request = RunRequest((("user", "count " * 250),), max_tokens=5)
-    reply = Reply(worker)
-    reply.on_event = lambda event: worker.abort()
-    prepared = await worker.prepare(request)
-    worker.run(prepared, reply)
-    await reply.ended.wait()
+    with monkeypatch.context() as patch:
+        gate = Gate(patch, "decode", at=4)
+        reply = await bench.start(worker, request)
+        await gate.reached.wait()
+        assert worker.prompt_done == 96 < worker.prompt_tokens
+        worker.abort()
+        gate.open()
+        await reply.ended.wait()
     assert isinstance(reply.end, Aborted)
-    # The loop heard of a finished piece; the abort then met one of the next micro-batches.
-    done = worker.tokens_used
-    assert 32 <= done < len(prepared.tokens)
-    assert done % 32 == 0
-    # The context is usable, and what is held is used.
+    assert reply.progress == [32, 64, 96]
+    # Not one further micro-batch was evaluated, and what was done is used by the next run.
+    assert worker.tokens_used == 96
     again = await bench.reply(worker, request)
-    assert again.finished.tokens_cached == done
-    fresh = await bench.worker("quantised", ctxsize=2048)
+    assert again.finished.tokens_cached == 96
+    fresh = await bench.worker("quantised", ctxsize=2048, batch=32)
     assert again.text == (await bench.reply(fresh, request)).text
 
 
-async def test_an_abort_evaluates_no_further_micro_batch(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at", [1, 30])
+async def test_an_abort_while_generating(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    worker = await bench.worker(ctxsize=2048)
-    reached, go_on = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-    original = LlamaContext.decode
-
-    def decode(self: LlamaContext, tokens: Sequence[int], *, want_logits: bool) -> Decoded:
-        loop.call_soon_threadsafe(reached.set)
-        go_on.wait()
-        return original(self, tokens, want_logits=want_logits)
-
-    monkeypatch.setattr(LlamaContext, "decode", decode)
-    reply = await bench.start(worker, RunRequest((("user", "count " * 300),)))
-    await reached.wait()
-    worker.abort()
-    go_on.set()
-    await reply.ended.wait()
-    assert reply.events == [Aborted()]
-    assert worker.tokens_used == 0
-
-
-async def test_an_abort_while_generating(bench: Bench) -> None:
-    worker = await bench.worker(ctxsize=2048)
-    expected = (await bench.reply(worker, RunRequest(HELLO, max_tokens=30))).text
-    reply = Reply(worker)
-    reply.on_event = lambda event: worker.abort()
-    worker.run(await worker.prepare(RunRequest(HELLO)), reply)
-    await reply.ended.wait()
+    worker = await bench.worker()
+    request = RunRequest(HELLO, max_tokens=60)
+    expected = await bench.reply(worker, request)
+    with monkeypatch.context() as patch:
+        gate = Gate(patch, "decode_one", at)
+        reply = await bench.start(worker, request)
+        await gate.reached.wait()
+        worker.abort()
+        gate.open()
+        await reply.ended.wait()
     assert isinstance(reply.end, Aborted)
+    assert worker.tokens_used == expected.finished.tokens_in + at - 1
     worker.abort()  # nothing runs any more: nothing happens
-    assert (await bench.reply(worker, RunRequest(HELLO, max_tokens=30))).text == expected
+    assert (await bench.reply(worker, request)).text == expected.text
 
 
 @pytest.mark.parametrize("reason", ["cancelled", "orphaned"])
-async def test_an_ended_run_keeps_what_it_said(bench: Bench, reason: str) -> None:
-    worker = await bench.worker(ctxsize=2048)
-    whole = (await bench.reply(worker, RunRequest(HELLO))).text
-    reply = Reply(worker)
-    reply.on_event = lambda event: worker.end(reason)
-    worker.run(await worker.prepare(RunRequest(HELLO)), reply)
+async def test_an_ended_run_keeps_what_it_said(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    worker = await bench.worker()
+    whole = (await bench.reply(worker, RunRequest(HELLO, max_tokens=60))).text
+    gate = Gate(monkeypatch, "decode_one", at=30)
+    reply = await bench.start(worker, RunRequest(HELLO, max_tokens=60))
+    await gate.reached.wait()
+    worker.end(reason)
+    worker.end("stop")  # the first reason counts
+    gate.open()
     await reply.ended.wait()
-    assert reply.finished.reason == reason
-    assert 0 < len(reply.text) < len(whole)
+    # The token under way was made before the end was heard of.
+    assert (reply.finished.reason, reply.finished.tokens_out) == (reason, 31)
+    assert reply.tokens == 31
     assert whole.startswith(reply.text.rstrip("\ufffd"))
-    assert reply.finished.tokens_out >= reply.tokens > 0
 
 
 @pytest.mark.parametrize("reason", ["cancelled", "orphaned"])
@@ -335,14 +352,13 @@ async def test_threads_change_from_the_next_token_on(
     monkeypatch.setattr(LlamaContext, "set_threads", set_threads)
     # Foreign load would let nobody have two.
     monkeypatch.setattr(bench.scheduler, "observe", lambda: None)
-    worker = await bench.worker(ctxsize=2048, threads=2)
-    reply = Reply(worker)
-
-    def change(event: Event) -> None:
-        worker._engine.limits.threads = 1
-
-    reply.on_event = change
-    worker.run(await worker.prepare(RunRequest(HELLO)), reply)
+    worker = await bench.worker(threads=2)
+    gate = Gate(monkeypatch, "decode_one", at=10)
+    reply = await bench.start(worker, RunRequest(HELLO, max_tokens=20))
+    await gate.reached.wait()
+    assert seen == [2]
+    worker._engine.limits.threads = 1
+    gate.open()
     await reply.ended.wait()
     assert seen == [2, 1]
     # More than MAX_PROC_THREADS, or than there are cores, is never asked for.
@@ -440,13 +456,16 @@ async def test_a_context_that_cannot_be_made_leaves_nothing(
     assert models("bpe").open_contexts == 0
 
 
-async def test_clear_ends_a_run_and_forgets(bench: Bench) -> None:
-    worker = await bench.worker(ctxsize=2048)
-    reply = Reply(worker)
-    worker.run(await worker.prepare(RunRequest(HELLO)), reply)
-    await reply.begun.wait()
-    await worker.clear()
-    assert reply.ended.is_set()
+async def test_clear_ends_a_run_and_forgets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = await bench.worker()
+    gate = Gate(monkeypatch, "decode_one", at=5)
+    reply = await bench.start(worker, RunRequest(HELLO))
+    await gate.reached.wait()
+    clearing = asyncio.create_task(worker.clear())
+    await asyncio.sleep(0)
+    gate.open()
+    await clearing
+    assert isinstance(reply.end, Aborted)
     assert worker.tokens_used == worker.prompt_done == 0
     prepared = await worker.prepare(RunRequest(HELLO))
     worker.run(prepared, Reply(worker))
@@ -454,20 +473,23 @@ async def test_clear_ends_a_run_and_forgets(bench: Bench) -> None:
         worker.run(prepared, Reply(worker))
 
 
-async def test_close_in_a_run_twice_and_cancelled(bench: Bench, models: Models) -> None:
-    worker = await bench.worker(ctxsize=2048)
+async def test_close_in_a_run_twice_and_cancelled(
+    bench: Bench, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await bench.worker()
     assert models("bpe").open_contexts == 1
-    reply = Reply(worker)
-    worker.run(await worker.prepare(RunRequest(HELLO)), reply)
-    await reply.begun.wait()
+    gate = Gate(monkeypatch, "decode_one", at=5)
+    reply = await bench.start(worker, RunRequest(HELLO))
+    await gate.reached.wait()
     first = asyncio.create_task(worker.close())
     await asyncio.sleep(0)
     first.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await first
+    gate.open()
     await asyncio.gather(worker.close(), worker.close())
     await worker.close()
-    assert reply.ended.is_set()
+    assert isinstance(reply.end, Aborted)
     assert models("bpe").open_contexts == 0
     with pytest.raises(RuntimeError, match="closed"):
         await worker.prepare(RunRequest(HELLO))
