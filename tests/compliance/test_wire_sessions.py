@@ -161,8 +161,7 @@ def test_an_unused_session_without_a_connection_ends() -> None:
 def test_a_connected_session_without_requests_ends() -> None:
     """Another one watches; its own requests keep it alive, unless the machine is very slow."""
     with short(session_attached=0.2) as daemon:
-        client = RawClient(daemon).login("admin", daemon.admin)
-        with RawClient(daemon) as watcher:
+        with RawClient(daemon).login("admin", daemon.admin) as client, RawClient(daemon) as watcher:
             seen: list[dict[str, Any]] = []
             while [session["CURRENT"] for session in seen] != [True]:
                 answer = watcher.call("inf_get_sessions", USERNAME="admin")
@@ -170,7 +169,7 @@ def test_a_connected_session_without_requests_ends() -> None:
                     watcher.stok = None
                     watcher.login("admin", daemon.admin)
                 seen = answer.keys.get("SESSIONS", [])
-        client.refused(2002, "inf_get_context_ids")
+            client.refused(2002, "inf_get_context_ids")
 
 
 def test_a_run_without_a_connection_is_orphaned() -> None:
