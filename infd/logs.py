@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import secrets
+import select
 import threading
 import time
 from collections.abc import MutableMapping
@@ -83,9 +84,17 @@ class LineWriter:
                 lines.append(json.dumps(told))
             data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
             # Nobody can be told that the log cannot be written; the daemon serves on.
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 while data:
-                    data = data[os.write(self._descriptor, data) :]
+                    data = data[self._write_some(data) :]
+
+    def _write_some(self, data: bytes) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            # Whoever shares the terminal or pipe with us has made it non-blocking.
+            select.select([], [self._descriptor], [])
+            return 0
 
 
 class _Sink:

@@ -67,8 +67,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--models",
         dest="models",
         metavar="A,B",
+        action="extend",
         type=_names,
-        help="its models; '' for none",
+        help="its models (may be given several times); '' for none",
     )
     parser.add_argument("--system-prompt", metavar="TEXT", help="its system prompt; '' for none")
     parser.add_argument(

@@ -176,6 +176,20 @@ def test_a_reader_that_stalls_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -
     assert written + dropped == 20000
 
 
+def test_a_descriptor_that_does_not_block_loses_nothing() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    logs.configure("json", "info", writing)
+    for number in range(3000):  # several times what the pipe holds
+        structlog.get_logger().info("line", number=number)
+    closing = threading.Thread(target=lambda: (logs.close(), os.close(writing)))
+    closing.start()
+    with open(reading) as pipe:
+        numbers = [json.loads(line)["number"] for line in pipe]
+    closing.join()
+    assert numbers == list(range(3000))
+
+
 @pytest.mark.parametrize("kind", ["closed pipe", "full disk", "closed descriptor"])
 def test_a_broken_standard_error_ends_nothing(kind: str) -> None:
     if kind == "full disk":

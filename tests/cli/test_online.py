@@ -1,0 +1,107 @@
+"""The same commands beside a running daemon: they go over the wire, with a token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import daemon as daemons
+from support.daemon import Daemon
+from support.gguf_factory import make
+
+Infd = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    files = tmp_path_factory.mktemp("files")
+    models = {"tiny": make(files, "bpe"), "broken": make(files, "cut-header")}
+    with daemons.run(models=models) as running:
+        yield running
+
+
+@pytest.fixture
+def reach(infd: Infd, daemon: Daemon) -> Infd:
+    def run(*arguments: str, **environ: str) -> Any:
+        url = f"infd://{daemon.host}:{daemon.port}"
+        return infd(*arguments, **{"INFD_URL": url, "INFD_TOKEN": daemon.admin, **environ})
+
+    return run
+
+
+def test_models(reach: Infd) -> None:
+    listed = {model["name"]: model for model in json.loads(reach("model", "list", "--json").out)}
+    assert set(listed) == {"demo", "twin", "tiny", "broken"}
+    assert listed["demo"]["loaded"]
+    assert not listed["tiny"]["loaded"]
+    assert "header" in listed["broken"]["problem"]
+    assert reach("model", "load", "tiny", "4096").status == 0
+    assert "tiny  llama  loaded, 0 of 4096 tokens in 0 contexts\n" in reach("model", "list").out
+    assert "budget_free: 4096" in reach("model", "info", "tiny").out
+    assert json.loads(reach("model", "load", "tiny", "96", "--json").out)["budget_free"] == 96
+    assert reach("model", "unload", "tiny").status == 0
+    assert not json.loads(reach("model", "info", "tiny", "--json").out)["loaded"]
+    assert "INF_UNABLE_TO_OPEN_MODEL_FILE" in reach("model", "load", "broken", "9").complaint
+    assert "INF_MODEL_NAME_MISMATCH" in reach("model", "load", "none", "9").complaint
+
+
+def test_users(reach: Infd) -> None:
+    token = reach("user", "create", "bob", "--model", "tiny").out.strip()
+    assert (
+        "INF_AUTHORIZATION_FAILED" in reach("user", "create", "eve", INFD_TOKEN="wrong").complaint
+    )
+    assert reach("user", "modify", "bob", "--batch-set", "9", "--super").status == 0
+    assert json.loads(reach("user", "show", "bob", "--json").out)["batch_set"] == 9
+    renewed = reach("user", "token", "bob").out.strip()
+    assert renewed != token
+    assert reach("user", "delete", "bob").status == 0
+    assert "INF_USER_NOT_FOUND" in reach("user", "show", "bob").complaint
+
+
+def test_a_held_folder_means_the_wire(infd: Infd, daemon: Daemon, tmp_path: Path) -> None:
+    """Without an address of its own a command asks where the folder's configuration says."""
+    file = tmp_path / "infd.toml"
+    file.write_text(f"listen = '{daemon.host}:{daemon.port}'\n")
+    where = ("--config", file, "--state", daemon.state)
+    assert "INFD_TOKEN" in infd("user", "list", *where).complaint
+    secret = tmp_path / "token"
+    secret.write_text(daemon.admin + "\n")
+    assert "admin  superuser" in infd("user", "list", *where, "--token-file", secret).out
+    assert "cannot be read" in infd("user", "list", *where, "--token-file", "/none").complaint
+    assert "in use" in infd("serve", *where).err
+    assert "in use by a running daemon" in infd("serve", "--check", *where).out
+
+
+def test_the_log_has_no_token_and_no_text(reach: Infd, daemon: Daemon) -> None:
+    secret = "a prompt that nobody else may read"
+    token = reach("user", "create", "carl", "--system-prompt", secret).out.strip()
+    reach("user", "list", INFD_URL=f"infd://carl@{daemon.host}:{daemon.port}", INFD_TOKEN=token)
+    daemon.wait_log(
+        lambda line: line.get("user") == "carl" and line["event"] == "inf_destroy_session"
+    )
+    text = json.dumps(daemon.log())
+    for hidden in (secret, token, daemon.admin):
+        assert hidden not in text
+    assert reach("user", "delete", "carl").status == 0
+
+
+def test_somebody_else_on_the_port_is_one_line(infd: Infd) -> None:
+    import socket
+    import threading
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            accepted, _ = other.accept()
+            with accepted:
+                accepted.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+                accepted.recv(65536)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        ran = infd("user", "list", "--url", f"127.0.0.1:{other.getsockname()[1]}", INFD_TOKEN="x")
+        thread.join()
+    assert "no infd daemon" in ran.complaint
