@@ -96,6 +96,10 @@ class Chat(ChatBase):
         """End the reply; the history keeps what was handed out of it, or `offset` bytes."""
         self._settle(offset)
 
+    def is_reading(self, stream: Stream) -> bool:
+        """Whether this is the stream of the last reply."""
+        return stream is self._stream
+
     def clear(self) -> None:
         """Forget the conversation; the context stays."""
         self._stream = None

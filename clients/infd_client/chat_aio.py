@@ -85,6 +85,10 @@ class AsyncChat(ChatBase):
         """End the reply; the history keeps what was handed out of it, or `offset` bytes."""
         await self._settle(offset)
 
+    def is_reading(self, stream: AsyncStream) -> bool:
+        """Whether this is the stream of the last reply."""
+        return stream is self._stream
+
     async def clear(self) -> None:
         """Forget the conversation; the context stays."""
         self._stream = None

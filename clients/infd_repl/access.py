@@ -1,0 +1,99 @@
+"""How `infc` gets to a daemon: address, name and token, and a session.
+
+Address: --url, else INFD_URL, else infd://127.0.0.1:4633. Name: --user, else the URL's, else
+INFD_USER. Token: INFD_TOKEN, a token file (--token-file, INFD_TOKEN_FILE, the one in the
+configuration folder), or typed unseen at a terminal. It is never a command-line argument.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import os
+import sys
+from collections.abc import Callable
+
+from infd_client import (
+    Address,
+    AddressError,
+    Client,
+    ClientError,
+    InfAuthorizationFailed,
+    InfdError,
+    find_token,
+)
+from infd_client.address import DEFAULT_HOST
+
+LEAVE_SECONDS = 2.0
+"""How long the end of a session may take on the way out; the daemon ends it anyway, later."""
+
+TRIES = 3
+"""How often a token may be mistyped before `infc` gives up."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that connects."""
+    parser.add_argument(
+        "--url", metavar="infd://USER@HOST:PORT",
+        help=f"where the daemon is (else INFD_URL, else infd://{DEFAULT_HOST}:4633)",
+    )  # fmt: skip
+    parser.add_argument("--user", help="who logs in (else the URL's user, else INFD_USER)")
+    parser.add_argument(
+        "--token-file", metavar="FILE",
+        help="file with the access token (else INFD_TOKEN, INFD_TOKEN_FILE, ~/.config/infd/token)",
+    )  # fmt: skip
+
+
+def client_for(
+    given: argparse.Namespace, on_change: Callable[[str], object] | None = None
+) -> Client:
+    """A client for the address that was given; it is not yet connected."""
+    url = given.url or os.environ.get("INFD_URL") or f"infd://{DEFAULT_HOST}"
+    address = Address.from_url(url)
+    username = given.user or address.username or os.environ.get("INFD_USER")
+    return Client(
+        address.host, address.port, username=username, token_file=given.token_file,
+        on_change=on_change,
+    )  # fmt: skip
+
+
+def own_token(given: argparse.Namespace) -> str:
+    """The caller's access token. Raises AddressError if it is nowhere."""
+    token = find_token(None, given.token_file)
+    if token is None:
+        raise AddressError(
+            "No access token: set INFD_TOKEN, or write it to ~/.config/infd/token (chmod 600)."
+        )
+    return token
+
+
+def log_in(client: Client, given: argparse.Namespace, *, ask: bool) -> tuple[str, str]:
+    """Open a session; the name and the token that did. `ask`: for what is missing."""
+    client.connect()
+    username = client.address.username
+    if not username and ask:
+        username = input("User: ").strip()
+    if not username:
+        raise AddressError("Who logs in? Give --user NAME, or a URL infd://USER@HOST:PORT.")
+    if not ask or find_token(None, given.token_file) is not None:
+        token = own_token(given)
+        client.login(username, token)
+        return username, token
+    for left in reversed(range(TRIES)):
+        token = getpass.getpass(f"Access token of {username}: ")
+        try:
+            client.login(username, token)
+            return username, token
+        except InfAuthorizationFailed as error:
+            if not left:
+                raise
+            print(error.detail, file=sys.stderr)
+    raise AssertionError("unreachable")
+
+
+def leave(client: Client) -> None:
+    """End the session, if that is possible; how it ends is nobody's concern any more."""
+    if client.stok is not None:
+        with contextlib.suppress(InfdError, ClientError):
+            client.inf_destroy_session(timeout=LEAVE_SECONDS)

@@ -1,0 +1,98 @@
+"""`infc call OP KEY=VALUE…`: any operation of the table, from a script.
+
+STOK is filled in by a login of its own, whose session ends with the command; a script that
+wants its session to go on opens one with inf_access_request and sets INFD_STOK. A token that
+confirms an act (ACCTOK of inf_delete_user and the like) is the caller's own when left out.
+Tokens are not taken from the command line, where other users see them: KEY=@FILE reads one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from infd_client import Client, Result, codes
+from infd_protocol.operations import OPERATIONS, Operation, resolve
+from infd_repl import access
+from infd_repl.keyvalues import SECRET, parse_words
+from infd_repl.view import View
+
+
+def find(name: str) -> Operation:
+    """The operation of this name or alias. Raises ValueError, with the nearest names."""
+    row = resolve(name)
+    if row is None:
+        import difflib
+
+        near = difflib.get_close_matches(name, OPERATIONS, 3)
+        meant = f" Did you mean {', '.join(near)}?" if near else " `infc help` lists them."
+        raise ValueError(f"There is no operation {name}.{meant}")
+    return row
+
+
+def as_json(result: Result) -> str:
+    """A result as one JSON object: code, name, keys, data."""
+    row = codes.BY_NUMBER.get(result.code)
+    shown = {
+        "code": result.code,
+        "name": row.name if row else None,
+        "keys": result.keys,
+        "data": result.data,
+    }
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def call(given: argparse.Namespace) -> int:
+    """Run the command; the exit status."""
+    row = find(given.op)
+    for word in given.words:
+        name, _, value = word.partition("=")
+        if name.upper() in SECRET - {"STOK"} and not value.startswith("@"):
+            raise ValueError(f"{name} on the command line is seen by others: use {name}=@FILE.")
+    keys, data = parse_words(row, given.words)
+    if given.data is not None:
+        data = sys.stdin.read() if given.data == "-" else given.data
+    with access.client_for(given) as client:
+        return _call(client, given, row, keys, data)
+
+
+def _call(
+    client: Client, given: argparse.Namespace, row: Operation, keys: dict[str, Any],
+    data: str | None,
+) -> int:  # fmt: skip
+    own = False
+    token: str | None = None
+    if row.session and "STOK" not in keys:
+        if os.environ.get("INFD_STOK"):
+            keys["STOK"] = os.environ["INFD_STOK"]
+        else:
+            _, token = access.log_in(client, given, ask=sys.stdin.isatty() and given.data != "-")
+            own = row.name != "inf_destroy_session"
+    if "ACCTOK" in row.required and "ACCTOK" not in keys:
+        keys["ACCTOK"] = token or access.own_token(given)
+    if row.name == "inf_access_request" and client.address.username:
+        keys.setdefault("USERNAME", client.address.username)
+    try:
+        if row.streaming and keys.pop("STREAM", False):
+            _stream(client, keys)
+            return 0
+        result = client.call(row.name, keys, data)
+    finally:
+        if own:
+            access.leave(client)
+    if given.json or not sys.stdout.isatty():
+        print(as_json(result), flush=True)
+    else:
+        View().result(row, result)
+    return 0
+
+
+def _stream(client: Client, keys: dict[str, Any]) -> None:
+    view = View()
+    stream = client.stream(keys["CTXID"], offset=keys.get("OFFSET", 0), stok=keys.get("STOK"))
+    for piece in stream:
+        view.piece(piece)
+    view.end_line()

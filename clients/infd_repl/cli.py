@@ -1,0 +1,129 @@
+"""The command line of `infc`.
+
+    infc                        the REPL; a pipe on standard input: one message a line
+    infc ask TEXT               one message; `-` is standard input
+    infc chat --lines           one message a line, one reply a line
+    infc call OP KEY=VALUE …    any operation
+    infc help [OP]              the operations
+
+Exit status: 0 done; 1 refused or failed, with one line on standard error; 2 misused; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from infd_protocol.operations import OPERATIONS
+from infd_repl import access
+from infd_repl.problems import REPORTED, explain
+
+
+def _talk_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="which model (else INFD_MODEL, else the only one)")
+    parser.add_argument("--system", metavar="TEXT", help="a system message")
+    parser.add_argument("--context", type=int, metavar="TOKENS", help="size of the context")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest reply, in tokens")
+    parser.add_argument("--temp", type=float, help="temperature; 0: always the likeliest token")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the random draws")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="infc", description="Talk to an infd daemon. Without a command: the REPL."
+    )
+    access.add_arguments(top)
+    _talk_options(top)
+    top.set_defaults(run=_talk, lines=False, model=os.environ.get("INFD_MODEL"))
+    # An option may stand before the command or after it: after it, what is not given must not
+    # undo what stood before.
+    after = argparse.SUPPRESS
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+
+    ask = commands.add_parser(
+        "ask", help="send one message, print the reply", argument_default=after
+    )
+    ask.add_argument("text", metavar="TEXT", help="the message; - reads standard input")
+    access.add_arguments(ask)
+    _talk_options(ask)
+    ask.set_defaults(run=_ask)
+
+    chat = commands.add_parser("chat", help="talk; --lines for pipes", argument_default=after)
+    chat.add_argument("--lines", action="store_true", help="a message a line, a reply a line")
+    access.add_arguments(chat)
+    _talk_options(chat)
+    chat.set_defaults(run=_talk)
+
+    call = commands.add_parser("call", help="carry out any operation", argument_default=after)
+    call.add_argument("op", metavar="OP", help="its name; infc help lists them")
+    call.add_argument("words", metavar="KEY=VALUE", nargs="*", help="lists: a,b or JSON")
+    call.add_argument("--data", metavar="TEXT", help="the payload; - reads standard input")
+    call.add_argument("--json", action="store_true", help="print JSON (as into a pipe)")
+    access.add_arguments(call)
+    call.set_defaults(run=_call)
+    top.set_defaults(words=[], data=None, json=False)
+
+    explained = commands.add_parser("help", help="list the operations, or explain one")
+    explained.add_argument("op", metavar="OP", nargs="?")
+    explained.set_defaults(run=_help)
+    return top
+
+
+def _ask(given: argparse.Namespace) -> int:
+    from infd_repl import piped
+
+    return piped.ask(given)
+
+
+def _talk(given: argparse.Namespace) -> int:
+    if given.lines or not sys.stdin.isatty():
+        from infd_repl import piped
+
+        return piped.lines(given)
+    from infd_repl import repl
+
+    return repl.start(given)
+
+
+def _call(given: argparse.Namespace) -> int:
+    from infd_repl import calling
+
+    return calling.call(given)
+
+
+def _help(given: argparse.Namespace) -> int:
+    from infd_repl.calling import find
+    from infd_repl.view import View
+
+    view = View()
+    if given.op:
+        view.operation(find(given.op))
+    else:
+        view.table(("operation", ""), [(row.name, row.doc) for row in OPERATIONS.values()])
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `infc`; the exit status."""
+    given = parser().parse_args(arguments)
+    try:
+        status: int = given.run(given)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read us has enough; the interpreter must not try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ImportError as error:
+        print(f"infc: {error.name} is missing: pip install 'infd[repl]'", file=sys.stderr)
+    except REPORTED as error:
+        print(f"infc: {explain(error)}", file=sys.stderr)
+    except Exception as error:
+        print(f"infc: unexpected {type(error).__name__}: {explain(error)}", file=sys.stderr)
+    return 1

@@ -1,0 +1,128 @@
+"""What the REPL talks with: a session, its contexts, the one that is used now.
+
+A session that is gone (the daemon was started anew, or ended it) is opened again, and the
+conversation begins anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from infd_client import Chat, Client, InfdError
+from infd_repl import models
+
+
+@dataclass
+class Facts:
+    """What the toolbar shows; kept, because drawing it must not wait for the daemon."""
+
+    model: str = ""
+    ctxid: int | None = None
+    used: int = 0
+    size: int = 0
+
+
+class Conversation:
+    """See the head of this module. `token` is kept to log in again."""
+
+    def __init__(
+        self, client: Client, username: str, token: str, *, system: str | None, size: int | None,
+        sampling: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.client = client
+        self.username = username
+        self.system = system
+        self.size = size
+        self.sampling = sampling
+        self.chats: dict[int, Chat] = {}
+        self.sent: dict[int, str] = {}
+        self.names: list[str] = []
+        self.model: str | None = None
+        self.facts = Facts()
+        self._token = token
+        self._current: int | None = None
+
+    @property
+    def chat(self) -> Chat:
+        """The chat that is used now. Raises ValueError when there is none."""
+        if self._current is None:
+            raise ValueError("There is no context yet; choose a model with /model NAME.")
+        return self.chats[self._current]
+
+    @property
+    def last(self) -> str:
+        """The last message sent in this chat, "" if none."""
+        return self.sent.get(self._current or 0, "")
+
+    def refresh_names(self) -> list[str]:
+        """The accessible models; kept for completion."""
+        self.names = models.accessible(self.client)
+        return self.names
+
+    def begin(self, model: str | None = None, size: int | None = None) -> Chat:
+        """Make a context, and use it from now on. Raises what inf_create_context refuses."""
+        name = model or self.model
+        chat = self.client.chat(
+            model=name, ctxsize=size or self.size, system=self.system, **self.sampling
+        ).open()
+        self.model = chat.model
+        assert chat.ctxid is not None
+        self.chats[chat.ctxid] = chat
+        self.use(chat.ctxid)
+        return chat
+
+    def use(self, ctxid: int) -> None:
+        """Go on in another context. Raises ValueError if this REPL has none of that id."""
+        if ctxid not in self.chats:
+            known = ", ".join(map(str, self.chats)) or "none"
+            raise ValueError(f"There is no context {ctxid} here; there are: {known}.")
+        self._current = ctxid
+        self.model = self.chats[ctxid].model
+        self.refresh()
+
+    def drop(self, ctxid: int) -> None:
+        """Free a context."""
+        chat = self.chats.get(ctxid)
+        if chat is None:
+            raise ValueError(f"There is no context {ctxid} here.")
+        self.forget(ctxid)
+        chat.close()
+        self.refresh()
+
+    def forget(self, ctxid: int) -> None:
+        """A context is gone already."""
+        self.chats.pop(ctxid, None)
+        self.sent.pop(ctxid, None)
+        if self._current == ctxid:
+            self._current = next(iter(self.chats), None)
+
+    def remember(self, text: str) -> None:
+        """The last message of the chat in use."""
+        if self._current is not None:
+            self.sent[self._current] = text
+
+    def drop_all(self) -> None:
+        """The session is gone, and its contexts with it."""
+        self.chats.clear()
+        self.sent.clear()
+        self._current = None
+
+    def log_in_again(self) -> None:
+        """A new session and an empty context on the same model."""
+        self.drop_all()
+        self.client.login(self.username, self._token)
+        self.begin()
+
+    def refresh(self) -> None:
+        """Learn what the toolbar shows. Never raises what the daemon refuses."""
+        ctxid = self._current
+        if ctxid is None:
+            self.facts = Facts()
+            return
+        try:
+            status = self.client.inf_get_context_status(ctxid=ctxid)
+        except InfdError:
+            self.facts = Facts(self.model or "", ctxid)
+            return
+        self.facts = Facts(status.model, ctxid, status.tokens_used, status.ctxsize)

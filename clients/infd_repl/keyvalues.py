@@ -1,0 +1,114 @@
+"""`KEY=VALUE` words as the keys of a request, by the kinds in the operations table.
+
+Lists are comma-separated, or JSON when they begin with `[`. Key names may be in lower case.
+`DATA=TEXT` is the payload. `KEY=@FILE` reads a secret (ACCTOK, NEW_ACCTOK, STOK) from a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from infd_protocol.operations import Key, Operation
+from infd_protocol.values import Kind
+
+SECRET = frozenset({"ACCTOK", "NEW_ACCTOK", "STOK"})
+"""Keys that are kept out of histories and off command lines."""
+
+_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise ValueError("must be true or false")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("must be an integer") from None
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("must be a number") from None
+
+
+def _json(text: str, kind: type) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        raise ValueError(f"must be a JSON {'list' if kind is list else 'object'}")
+    return value
+
+
+def _list_of(item: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    def parse(text: str) -> list[Any]:
+        if text.lstrip().startswith("["):
+            return list(_json(text, list))
+        return [item(part.strip()) for part in text.split(",")] if text.strip() else []
+
+    return parse
+
+
+_PARSERS: dict[Kind, Callable[[str], Any]] = {
+    Kind.UINT32: _integer,
+    Kind.F32: _real,
+    Kind.BOOL: _boolean,
+    Kind.BIT: lambda text: int(_boolean(text)),
+    Kind.STR_LIST: _list_of(str),
+    Kind.UINT32_LIST: _list_of(_integer),
+    Kind.BOOL_LIST: _list_of(_boolean),
+    Kind.ID: _integer,
+    Kind.ID_LIST: _list_of(_integer),
+    Kind.MAP: lambda text: _json(text, dict),
+    Kind.MAP_LIST: lambda text: _json(text, list),
+}
+
+
+def parse_value(key: Key, text: str) -> Any:
+    """The value that `text` spells for a key. Raises ValueError, naming the key."""
+    try:
+        return _PARSERS.get(key.kind, str)(text)
+    except ValueError as error:
+        raise ValueError(f"{key.name} {error}, not {text!r}.") from None
+
+
+def parse_words(row: Operation, words: Iterable[str]) -> tuple[dict[str, Any], str | None]:
+    """`(keys, data)` of `KEY=VALUE` words. Raises ValueError, naming the word at fault."""
+    keys: dict[str, Any] = {}
+    data: str | None = None
+    for word in words:
+        name, equals, text = word.partition("=")
+        name = name.upper()
+        if not equals:
+            raise ValueError(f"{word!r} is not of the form KEY=VALUE.")
+        if name == "DATA" and name not in row.by_name:
+            data = text
+            continue
+        key = row.by_name.get(name)
+        if key is None:
+            known = ", ".join(row.by_name) or "no keys"
+            raise ValueError(f"{row.name} takes no key {name}; it takes {known}.")
+        if name in keys:
+            raise ValueError(f"{name} is given twice.")
+        if name in SECRET and text.startswith("@"):
+            text = _read(name, Path(text[1:]))
+        keys[name] = parse_value(key, text)
+    return keys, data
+
+
+def _read(name: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ValueError(f"{name} cannot be read from {path}: {reason}.") from None

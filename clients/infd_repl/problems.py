@@ -1,0 +1,45 @@
+"""Failures in one line: name, code, what is wrong, what to do. Never a traceback."""
+
+from __future__ import annotations
+
+from infd_client import (
+    ClientError,
+    ExecAlreadyProcessing,
+    ExecTokenLimitExceeded,
+    InfContextHalted,
+    InfdError,
+    InfModelContextFull,
+    InfModelIsNotAccessible,
+    InfModelNameMismatch,
+    InfSessionTokenMismatch,
+    PktOverloaded,
+    ProtocolError,
+)
+from infd_repl.plain import one_line
+
+REPORTED = (InfdError, ClientError, ProtocolError, ValueError, OSError)
+"""What a person may bring about, or meet; anything else is a fault of this program."""
+
+_HINTS: dict[type[InfdError], str] = {
+    InfSessionTokenMismatch: "log in again",
+    InfModelIsNotAccessible: "see /models, or ask an administrator for access",
+    InfModelNameMismatch: "see /models for the names",
+    InfModelContextFull: "try a smaller context, or later",
+    ExecTokenLimitExceeded: "/clear begins anew, /context new SIZE makes a larger one",
+    ExecAlreadyProcessing: "/stop ends the run",
+    InfContextHalted: "/regenerate tries again, /clear makes the context anew",
+}
+
+
+def explain(error: BaseException, *, hints: bool = False) -> str:
+    """The failure as one line; `hints`: with what to do about it in the REPL."""
+    if not isinstance(error, InfdError):
+        return one_line(str(error) or type(error).__name__)
+    text = one_line(f"{error.name} ({error.code}): {error.detail}")
+    after = error.keys.get("RETRY_AFTER")
+    if isinstance(error, PktOverloaded) and isinstance(after, int | float):
+        return f"{text} Try again in {after:g} s."
+    if not hints:
+        return text
+    hint = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), "")
+    return f"{text} ({hint})" if hint else text

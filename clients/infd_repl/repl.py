@@ -1,0 +1,154 @@
+"""The REPL: lines in, replies out as they come.
+
+Ctrl-C stops the reply and keeps what was shown of it: exec_stop carries the number of bytes
+shown, so the model's history holds what the person saw. Everything that goes wrong is one line,
+and the prompt comes back. A session that is gone is opened anew, and the message sent again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from infd_client import (
+    Client,
+    InfContextIdMismatch,
+    InfSessionTokenMismatch,
+    Stream,
+)
+from infd_repl import access, commands, models, piped
+from infd_repl.conversation import Conversation
+from infd_repl.problems import REPORTED, explain
+from infd_repl.prompt import Prompt
+from infd_repl.view import View
+
+_NEWS = {
+    "lost": "The connection was lost; reconnecting …",
+    "back": "Connected again.",
+    "away": "The daemon cannot be reached; the next command tries again.",
+}
+
+
+class Repl:
+    """One talk at a terminal."""
+
+    def __init__(self, talk: Conversation, view: View) -> None:
+        self.talk = talk
+        self.view = view
+        self._prompt = Prompt(talk)
+
+    def run(self) -> None:
+        """Ask and answer until the person leaves."""
+        while True:
+            try:
+                line = self._prompt.ask()
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return
+            try:
+                self._guarded(lambda line=line: self._handle(line))  # type: ignore[misc]
+            except commands.Quit:
+                return
+
+    def edited(self, text: str) -> str:
+        """The text as the person changes it; "" if they gave up."""
+        return self._prompt.edit(text)
+
+    def tell_context(self) -> None:
+        """Say where the talk goes on."""
+        facts = self.talk.facts
+        self.view.notice(f"Context {facts.ctxid} on {facts.model}, {facts.size} tokens.")
+
+    def show(self, stream: Stream) -> None:
+        """Print a reply as it comes. Ctrl-C stops it where it is."""
+        shown = 0
+        try:
+            for piece in stream:
+                self.view.piece(piece)
+                shown += len(piece.encode())
+        except KeyboardInterrupt:
+            self.view.end_line()
+            self._stop(stream, shown)
+            self.view.notice("Stopped.")
+        finally:
+            self.view.end_line()
+        if stream.result is not None and stream.result.finish_reason == "length":
+            self.view.notice("The reply was cut: the context or max_tokens is used up.")
+        self.talk.refresh()
+
+    def _stop(self, stream: Stream, shown: int) -> None:
+        chat = self.talk.chat
+        if chat.is_reading(stream):
+            chat.stop(shown)
+        else:
+            stream.stop()
+
+    def _handle(self, line: str) -> None:
+        if not line.strip():
+            return
+        if line.startswith("/") and not line.startswith("//"):
+            commands.run(self, line)
+            return
+        self._say(line[1:] if line.startswith("//") else line)
+
+    def _say(self, text: str) -> None:
+        def send() -> None:
+            stream = self.talk.chat.send(text)
+            self.talk.remember(text)
+            self.show(stream)
+
+        try:
+            send()
+        except (InfSessionTokenMismatch, InfContextIdMismatch) as error:
+            self.view.problem(explain(error, hints=True))
+            self.talk.log_in_again()
+            self.view.notice("Logged in again; the conversation begins anew.")
+            send()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do it; what goes wrong is one line."""
+        try:
+            work()
+        except KeyboardInterrupt:
+            self.view.end_line()
+            self.view.notice("Interrupted.")
+        except REPORTED as error:
+            self.view.end_line()
+            self.view.problem(explain(error, hints=True))
+
+
+def _choose(client: Client, wanted: str | None, view: View) -> str:
+    names = models.accessible(client)
+    found = wanted or models.only_one(client, names)
+    while found is None:
+        view.line(f"Models: {', '.join(names)}")
+        answer = input("Which one? ").strip()
+        found = answer if answer in names else None
+    return found
+
+
+def start(given: argparse.Namespace) -> int:
+    """Connect, choose a model, talk; the exit status."""
+    view = View()
+    with access.client_for(given, lambda change: view.notice(_NEWS[change])) as client:
+        try:
+            username, token = access.log_in(client, given, ask=True)
+            talk = Conversation(
+                client, username, token, system=given.system, size=given.context,
+                sampling=piped.sampling_of(given),
+            )  # fmt: skip
+            talk.refresh_names()
+            talk.begin(_choose(client, given.model, view))
+            facts = talk.facts
+            view.notice(
+                f"infd at {client.address}, model {facts.model}, {facts.size} tokens. "
+                "/help lists commands, Ctrl-D leaves."
+            )
+            Repl(talk, view).run()
+        except EOFError:
+            print(file=sys.stderr)
+        finally:
+            access.leave(client)
+    return 0
