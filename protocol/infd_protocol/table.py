@@ -169,7 +169,7 @@ _CONTEXTS: tuple[Operation, ...] = (
         codes=(
             c.INF_MODEL_IS_NOT_ACCESSIBLE, c.INF_INVALID_TOKEN_LIMIT, c.INF_MODEL_NAME_MISMATCH,
             c.INF_USER_CONTEXT_LENGTH_EXCEEDED, c.INF_MODEL_CONTEXT_FULL,
-            c.INF_FAILED_TO_CREATE_CONTEXT,
+            c.INF_FAILED_TO_CREATE_CONTEXT, c.INF_CONTEXT_ID_MISMATCH,
         ),
     ),
     Operation(

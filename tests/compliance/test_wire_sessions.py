@@ -160,16 +160,19 @@ def test_an_unused_session_without_a_connection_ends() -> None:
 
 def test_a_connected_session_without_requests_ends() -> None:
     """Another one watches; its own requests keep it alive, unless the machine is very slow."""
-    with short(session_attached=0.2) as daemon:
-        with RawClient(daemon).login("admin", daemon.admin) as client, RawClient(daemon) as watcher:
-            seen: list[dict[str, Any]] = []
-            while [session["CURRENT"] for session in seen] != [True]:
-                answer = watcher.call("inf_get_sessions", USERNAME="admin")
-                if answer.code == 2002:
-                    watcher.stok = None
-                    watcher.login("admin", daemon.admin)
-                seen = answer.keys.get("SESSIONS", [])
-            client.refused(2002, "inf_get_context_ids")
+    with (
+        short(session_attached=0.2) as daemon,
+        RawClient(daemon).login("admin", daemon.admin) as client,
+        RawClient(daemon) as watcher,
+    ):
+        seen: list[dict[str, Any]] = []
+        while [session["CURRENT"] for session in seen] != [True]:
+            answer = watcher.call("inf_get_sessions", USERNAME="admin")
+            if answer.code == 2002:
+                watcher.stok = None
+                watcher.login("admin", daemon.admin)
+            seen = answer.keys.get("SESSIONS", [])
+        client.refused(2002, "inf_get_context_ids")
 
 
 def test_a_run_without_a_connection_is_orphaned() -> None:
@@ -204,6 +207,20 @@ def test_a_prompt_without_a_connection_is_aborted() -> None:
             back.refused(2013, "exec_next", CTXID=ctxid)
             back.refused(3003, "exec_next", CTXID=ctxid)
             assert back.ok("exec_get_messages", CTXID=ctxid).keys["IN_HISTORY"] == [False]
+
+
+def test_a_run_that_takes_too_long_is_aborted() -> None:
+    with (
+        short(run_timeout=0.2) as daemon,
+        RawClient(daemon).login("admin", daemon.admin) as client,
+    ):
+        ctxid = client.context("endless", 60_000)
+        client.execute(ctxid, client.say(ctxid, "go"))
+        *_, last = client.stream(ctxid)
+        assert last.code == 2013
+        assert "run_timeout" in last.keys["DETAIL"]
+        assert client.ok("exec_get_messages", CTXID=ctxid).keys["IN_HISTORY"] == [False]
+        assert client.ok("inf_get_context_status", CTXID=ctxid).code == 2010
 
 
 def test_lonely_sessions_make_room() -> None:
