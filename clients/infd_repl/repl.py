@@ -21,6 +21,7 @@ from infd_repl import access, commands, models, piped
 from infd_repl.conversation import Conversation
 from infd_repl.problems import REPORTED, explain
 from infd_repl.prompt import Prompt
+from infd_repl.terminal import undisturbed
 from infd_repl.view import View
 
 _NEWS = {
@@ -65,9 +66,10 @@ class Repl:
         """Print a reply as it comes. Ctrl-C stops it where it is."""
         shown = 0
         try:
-            for piece in stream:
-                self.view.piece(piece)
-                shown += len(piece.encode())
+            with undisturbed():
+                for piece in stream:
+                    self.view.piece(piece)
+                    shown += len(piece.encode())
         except KeyboardInterrupt:
             self.view.end_line()
             self._stop(stream, shown)
