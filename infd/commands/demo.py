@@ -3,8 +3,8 @@
 It needs nothing and leaves nothing: the daemon listens on a free loopback port, and daemon and
 folder are gone after every way out (also when this process is killed, but for the folder then).
 
-On a terminal the REPL opens, a process of its own. Otherwise every line of standard input is one
-message of one conversation, and every reply is one line of standard output.
+The REPL (a process of its own) talks: on a terminal as on every day; else every line of standard
+input is one message of one conversation, and every reply is one line of standard output.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
@@ -28,8 +28,6 @@ from infd import children
 from infd.demo import MODEL_PATH
 from infd.failures import CommandError
 from infd.reach import ADMIN
-from infd.wire import Address, Wire
-from infd_protocol.errors import ExecTokenLimitExceeded
 
 MODEL = "demo"
 STOP_SECONDS = 10.0
@@ -58,9 +56,7 @@ def run(given: argparse.Namespace) -> int:
         raise CommandError(f"the bundled model is missing: {MODEL_PATH}; reinstall infd")
     try:
         with _signals(), _state_folder() as (state, token), _daemon(state) as (daemon, address):
-            if sys.stdin.isatty():
-                return _open_repl(daemon, address, token)
-            return _converse(address, token)
+            return _talk(daemon, address, token)
     except _Ended as ended:
         return ended.status
 
@@ -98,7 +94,7 @@ def _state_folder() -> Iterator[tuple[Path, str]]:
 
 
 @contextmanager
-def _daemon(state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Address]]:
+def _daemon(state: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A daemon that serves. Raises CommandError if it does not come to that."""
     log = state / "log"
     ready, tell = os.pipe()
@@ -123,7 +119,7 @@ def _daemon(state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Address]]:
             line = pipe.readline().strip()
         if not line:
             raise CommandError(f"the daemon did not start: {_last_line(log)}")
-        yield daemon, Address.parse(line)
+        yield daemon, line
     finally:
         _stop(daemon)
 
@@ -144,21 +140,25 @@ def _last_line(log: Path) -> str:
     return "it said nothing"
 
 
-def _open_repl(daemon: subprocess.Popen[bytes], address: Address, token: str) -> int:
+def _talk(daemon: subprocess.Popen[bytes], address: str, token: str) -> int:
     """Run the REPL until it ends, or the daemon does. Gives the exit status."""
-    # The terminal sends Ctrl-C to both; it means the REPL, which knows what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.stdin.isatty():
+        # The terminal sends Ctrl-C to both; it means the REPL, which knows what to do.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     repl = subprocess.Popen(
         children.command("infd_repl"),
-        env=children.environment(INFD_URL=f"infd://{ADMIN}@{address}", INFD_TOKEN=token),
-        # An ignored signal stays ignored in a child.
+        env=children.environment(
+            INFD_URL=f"infd://{ADMIN}@{address}", INFD_TOKEN=token, INFD_MODEL=MODEL
+        ),
+        # What this process ignores, a child would ignore too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         _wait_for_either(repl, daemon)
         if repl.poll() is None:
             raise CommandError(f"the daemon ended unexpectedly (status {daemon.returncode})")
-        return int(abs(repl.returncode))
+        status: int = repl.returncode
+        return status if status >= 0 else 128 - status
     finally:
         if repl.poll() is None:
             _stop(repl)
@@ -173,43 +173,3 @@ def _wait_for_either(*processes: subprocess.Popen[bytes]) -> None:
             os.close(descriptor)
     for process in processes:
         process.poll()
-
-
-def _converse(address: Address, token: str) -> int:
-    with Wire(address) as wire:
-        wire.login(ADMIN, token)
-        size = wire.call("inf_get_model_info", MODEL=MODEL).keys["TRAINING_CONTEXT"]
-        context = wire.call("inf_create_context", MODEL=MODEL, CTXSIZE=size).keys["CTXID"]
-        for line in sys.stdin:
-            if line.strip():
-                print(" ".join(_reply(wire, context, line.strip()).split()), flush=True)
-    return 0
-
-
-def _reply(wire: Wire, context: int, text: str) -> str:
-    """The reply to a message. A conversation that has become too long is begun anew."""
-
-    def execute() -> None:
-        said = wire.call("exec_set_input", text, CTXID=context, ROLE="user")
-        wire.call("exec_execute_input", CTXID=context, MSGID=[said.keys["MSGID"]])
-
-    _retry_once(execute, lambda: _begin_anew(wire, context))
-    parts: list[str] = []
-    while True:
-        answer = wire.call("exec_next", CTXID=context)
-        parts.append(answer.data or "")
-        if answer.keys.get("IS_SPECIAL"):
-            return "".join(parts)
-
-
-def _retry_once(act: Callable[[], None], make_room: Callable[[], None]) -> None:
-    try:
-        act()
-    except ExecTokenLimitExceeded:
-        make_room()
-        act()
-
-
-def _begin_anew(wire: Wire, context: int) -> None:
-    print("infd: the conversation has filled the context and begins anew", file=sys.stderr)
-    wire.call("inf_clear_context_history", CTXID=context)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.gguf_crashing import CRASHING, make_crashing
 from support.gguf_factory import make
 from support.models_world import Commands
 
@@ -40,12 +41,12 @@ async def test_what_works_is_tried_once(tmp_path: Path, kind: str) -> None:
     assert commands.asked == [True]
 
 
-@pytest.mark.parametrize("kind", ["crashes-loading", "crashes-decoding"])
+@pytest.mark.parametrize("kind", sorted(CRASHING))
 async def test_a_file_that_ends_its_probe_is_refused_and_not_tried_again(
     tmp_path: Path, kind: str
 ) -> None:
     commands = Commands()
-    file = model(tmp_path, kind)
+    file = ModelFile(kind, (make_crashing(tmp_path, kind),))
     for _ in range(2):
         with pytest.raises(InfUnableToOpenModelFile, match="SIGABRT"):
             await prober(tmp_path, commands).judge(file)

@@ -378,28 +378,6 @@ DAMAGED: dict[str, Callable[[Path], Path]] = {
 """Files that no loader should take, by kind."""
 
 
-def _with(key: str, value: Any, kind: gguf.GGUFValueType) -> Callable[[Path], Path]:
-    """A Llama whose header says this in place of what is true."""
-
-    def change(writer: gguf.GGUFWriter) -> None:
-        for part in writer.kv_data:
-            part.pop(key, None)
-        writer.add_key_value(key, value, kind)
-
-    return lambda p: write_llama(p, bpe(), template=CHATML, change=change)
-
-
-CRASHING: dict[str, Callable[[Path], Path]] = {
-    # llama-model.cpp: GGML_ASSERT(n_expert_used_max > 0)
-    "crashes-loading": _with("llama.expert_count", 4, gguf.GGUFValueType.UINT32),
-    # ggml-cpu/ops.cpp: GGML_ASSERT(eps >= 0.0f)
-    "crashes-decoding": _with(
-        "llama.attention.layer_norm_rms_epsilon", -1.0, gguf.GGUFValueType.FLOAT32
-    ),
-}
-"""Files that end the process: when they are loaded, and when the first token is computed."""
-
-
 def make(folder: Path, kind: str) -> Path:
     """`folder/kind.gguf`, written if it is not there yet; "demo" is the bundled model."""
     path = folder / f"{kind}.gguf"
@@ -408,5 +386,5 @@ def make(folder: Path, kind: str) -> Path:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{kind}.part"
-        {**MODELS, **DAMAGED, **CRASHING}[kind](partial).rename(path)
+        {**MODELS, **DAMAGED}[kind](partial).rename(path)
     return path

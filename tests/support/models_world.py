@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from support.gguf_crashing import CRASHING, make_crashing
 from support.gguf_factory import make
 
 from infd.config import Config, ModelConfig
@@ -31,7 +32,7 @@ class World:
 
     def put(self, *kinds: str) -> None:
         for kind in kinds:
-            make(self.folder, kind)
+            (make_crashing if kind in CRASHING else make)(self.folder, kind)
 
     def hold(self, loaded: LoadedModel, size: int) -> None:
         """A context of `size` tokens, as far as the budget knows."""
