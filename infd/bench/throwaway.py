@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -108,7 +109,8 @@ class Throwaway:
                         "--models", str(folder / "models"), "--listen", "127.0.0.1:0",
                         "--ready-fd", str(writing),
                     ),
-                    env=children.environment(), pass_fds=(writing,), preexec_fn=_many_files,
+                    env=children.environment(), pass_fds=(writing,),
+                    preexec_fn=partial(_prepare, os.getpid()),
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                 )  # fmt: skip
         finally:
@@ -124,7 +126,9 @@ class Throwaway:
         return Address(host, int(port))
 
 
-def _many_files() -> None:
-    """A thousand connections need more descriptors than the usual soft limit of 1,024."""
+def _prepare(parent: int) -> None:
+    """In the new process: end with the bench, and have more descriptors than the usual soft
+    limit of 1,024, for a thousand connections."""
+    children.end_with_parent(parent)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
