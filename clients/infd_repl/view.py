@@ -63,8 +63,9 @@ class View:
     def table(self, titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Rows under titles."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        for title in titles:
-            table.add_column(Text(plain(title)), overflow="fold")
+        for at, title in enumerate(titles):
+            # Names stand first: whole, so that they can be copied.
+            table.add_column(Text(plain(title)), overflow="fold", no_wrap=at == 0)
         for row in rows:
             table.add_row(*(Text(shown(cell)) for cell in row))
         with self._lock:

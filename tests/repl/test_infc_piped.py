@@ -1,0 +1,168 @@
+"""`infc` in pipes and scripts, as a process against a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from support.daemon import run
+from support.scripted_server import STOK, ScriptedServer, refusing
+
+from infd_protocol.operations import OPERATIONS
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with run() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def infc(daemon, tmp_path):
+    return runner(f"infd://admin@{daemon.host}:{daemon.port}", daemon.admin, tmp_path)
+
+
+def runner(url, token, tmp_path):
+    def infc(*arguments, stdin="", **variables):
+        environ = {
+            **os.environ, "INFD_URL": url, "INFD_TOKEN": token,
+            "XDG_CONFIG_HOME": str(tmp_path), **variables,
+        }  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "infd_repl", *arguments],
+            input=stdin, capture_output=True, text=True, timeout=120, env=environ, check=False,
+        )  # fmt: skip
+
+    return infc
+
+
+def answered(done):
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def refused(done, *words):
+    """One line on standard error, nothing on standard output."""
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("infc: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_lines_are_one_conversation(infc):
+    """No argument, a pipe on standard input: a message a line, a reply a line."""
+    said = "My name is Ada.\n\nWhat is my name?\n"
+    for arguments in ((), ("chat", "--lines")):
+        lines = answered(infc(*arguments, stdin=said)).splitlines()
+        assert len(lines) == 2
+        assert "Ada" in lines[1]
+
+
+def test_a_conversation_that_fills_the_context_begins_anew(infc):
+    said = "My name is Ada. " * 8
+    done = infc("--context", "128", "--max-tokens", "8", stdin=f"{said}\n{said}\n{said}\n")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert "begins anew" in done.stderr
+
+
+def test_ask(infc):
+    options = ("--model", "demo", "--temp", "0", "--max-tokens", "30")
+    reply = answered(infc("ask", "What is infd?", *options))
+    assert "infd" in reply
+    assert reply.endswith("\n")
+    assert not reply.endswith("\n\n")
+    assert answered(infc("ask", "-", *options, stdin="What is infd?")) == reply
+    assert answered(infc(*options, "ask", "What is infd?")) == reply
+
+
+def test_ask_refused(infc):
+    refused(infc("ask", "hi", "--model", "nope"), "INF_MODEL_NAME_MISMATCH (2004)", "nope")
+    refused(infc("ask", "hi", INFD_TOKEN="wrong token"), "INF_AUTHORIZATION_FAILED (2008)")
+    refused(infc("ask", "-", stdin=" \n"), "empty")
+    refused(infc("ask", "hi", "--context", "8"), "INF_INVALID_TOKEN_LIMIT (2006)")
+    refused(infc("ask", "hi", INFD_TOKEN=""), "INFD_TOKEN")
+    refused(infc("ask", "hi", INFD_URL="infd://a:secret@h"), "password")
+    refused(infc("ask", "hi", INFD_URL="http://h"), "infd://USER@HOST:PORT")
+
+
+def test_nobody_listens(tmp_path):
+    with ScriptedServer() as server:
+        pass
+    infc = runner(f"infd://ada@127.0.0.1:{server.port}", "ada's token", tmp_path)
+    refused(infc("ask", "hi"), "Cannot connect", "Is infd running there?")
+
+
+def test_call_prints_json_into_a_pipe(infc):
+    given = json.loads(answered(infc("call", "inf_get_users")))
+    assert given["code"] == 2000
+    assert given["name"] == "INF_SUCCESS"
+    assert "admin" in given["keys"]["USERNAME"]
+    tokens = json.loads(answered(infc("call", "inf_tokenize", "model=demo", "--data", "hi")))
+    listed = ",".join(map(str, tokens["keys"]["TOKENS"]))
+    text = json.loads(answered(infc("call", "inf_detokenize", "MODEL=demo", f"TOKENS={listed}")))
+    assert text["data"].strip() == "hi"
+    piped = infc("call", "inf_tokenize", "model=demo", "--data", "-", stdin="hi")
+    assert json.loads(answered(piped)) == tokens
+
+
+def test_call_refused(infc):
+    refused(infc("call", "inf_get_user", "USERNAME=nobody"), "INF_USER_NOT_FOUND (2021)")
+    refused(infc("call", "inf_get_usr"), "Did you mean inf_get_user")
+    refused(infc("call", "inf_load_model", "MODEL=demo", "CTXSIZE=much"), "CTXSIZE must be")
+    refused(infc("call", "inf_load_model", "NAME=demo"), "takes no key NAME")
+
+
+def test_users_by_call_with_tokens_from_files_only(infc, tmp_path):
+    limits = ["ACCLIMIT=1", "CTXLENGTH=512", "BATCH_SET=0", "MAX_PROC_THREADS=1",
+              "PROC_THREADS=1", "AUTHFLAGS="]  # fmt: skip
+    refused(infc("call", "inf_create_new_user", "USERNAME=eve", "ACCTOK=visible"), "ACCTOK=@FILE")
+    token = tmp_path / "eve"
+    token.write_text("eve's access token\n")
+    token.chmod(0o600)
+    create = ("call", "inf_create_new_user", "USERNAME=eve", f"ACCTOK=@{token}", *limits)
+    assert json.loads(answered(infc(*create)))["keys"]["ACCTOK"] == "eve's access token"
+    opened = infc("--user", "eve", "--token-file", str(token), "call", "inf_access_request")
+    session = json.loads(answered(opened))["keys"]["STOK"]
+    contexts = infc("call", "inf_get_context_ids", INFD_STOK=session, INFD_TOKEN="")
+    assert json.loads(answered(contexts))["keys"] == {"CTXID": []}
+    # The confirming token is the caller's own when it is left out.
+    answered(infc("call", "inf_delete_user", "USERNAME=eve"))
+    refused(infc("call", "inf_get_context_ids", INFD_STOK=session), "2002")
+
+
+def test_sessions_of_commands_end_with_them(infc, daemon):
+    answered(infc("ask", "hi", "--model", "demo", "--max-tokens", "1"))
+    refused(infc("ask", "hi", "--model", "nope"))
+    answered(infc("call", "inf_get_users"))
+    given = json.loads(answered(infc("call", "inf_get_server_stats")))
+    assert given["keys"]["CONTEXTS"] == 0
+    sessions = json.loads(answered(infc("call", "inf_get_sessions", "USERNAME=admin")))
+    assert len(sessions["keys"]["SESSIONS"]) == 1
+
+
+@pytest.mark.parametrize("name", ["", *OPERATIONS])
+def test_help_from_the_table(name, capsys):
+    from infd_repl.cli import main
+
+    assert main(["help", *([name] if name else [])]) == 0
+    said = capsys.readouterr().out
+    rows = [OPERATIONS[name]] if name else OPERATIONS.values()
+    for row in rows:
+        assert row.name in said
+    for key in OPERATIONS[name].takes if name else ():
+        assert key.name in said
+
+
+def test_control_characters_reach_a_pipe_as_they_are_but_errors_are_made_harmless(tmp_path):
+    with ScriptedServer(replies={1: "\x1b[31mred"}) as server:
+        infc = runner(f"infd://ada@127.0.0.1:{server.port}", "ada's token", tmp_path)
+        options = ("--model", "scripted", "--context", "99")
+        assert answered(infc("ask", "hi", *options)) == "\x1b[31mred\n"
+        server.handlers["exec_execute_input"] = refusing(3004, DETAIL="bad\x1b[2J\ntemplate")
+        refused(infc("ask", "hi", *options), "bad\\x1b[2J template")
+    assert {request.keys.get("STOK", STOK) for request in server.asked} == {STOK}

@@ -1,0 +1,257 @@
+"""The REPL at a real pseudo-terminal, against a real daemon and a scripted one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import contextmanager
+
+import pexpect
+import pytest
+from support.daemon import run
+from support.scripted_server import Cut, ScriptedServer, refusing
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]")
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with run() as daemon:
+        yield daemon
+
+
+class Terminal:
+    """`infc` on a pseudo-terminal."""
+
+    def __init__(self, url, token, home, *arguments, name="infd_repl"):
+        variables = {**os.environ, "INFD_URL": url, "XDG_STATE_HOME": str(home / "state"),
+                     "XDG_CONFIG_HOME": str(home / "config"), "PROMPT_TOOLKIT_NO_CPR": "1",
+                     "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}  # fmt: skip
+        variables.pop("INFD_TOKEN", None)
+        if token is not None:
+            variables["INFD_TOKEN"] = token
+        self.child = pexpect.spawn(
+            sys.executable, ["-W", "error", "-m", name, *arguments], env=variables,
+            encoding="utf-8", timeout=60, dimensions=(40, 100),
+        )  # fmt: skip
+        self.child.delaybeforesend = None
+
+    def expect(self, text):
+        """Wait for this text; what came before it."""
+        self.child.expect_exact(text)
+        return ESCAPES.sub("", self.child.before)
+
+    def ready(self):
+        """Wait for the prompt: it switches bracketed paste on."""
+        self.expect("\x1b[?2004h")
+
+    def say(self, text):
+        """Type a line and send it, at the prompt that is open."""
+        self.child.send(text + "\r")
+        self.expect("\x1b[?2004l")
+
+    def answer(self, text):
+        """Say it; what is printed until the next prompt."""
+        self.say(text)
+        return self.expect("\x1b[?2004h")
+
+    def leave(self):
+        self.child.send("\x04")
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        assert (self.child.exitstatus, self.child.signalstatus) == (0, None)
+
+
+@contextmanager
+def at_terminal(*given, **options):
+    terminal = Terminal(*given, **options)
+    try:
+        yield terminal
+    finally:
+        terminal.child.close(force=True)
+
+
+@pytest.fixture
+def repl(daemon, tmp_path):
+    url = f"infd://admin@{daemon.host}:{daemon.port}"
+    with at_terminal(url, daemon.admin, tmp_path, "--temp", "0") as terminal:
+        terminal.expect("model demo")
+        terminal.ready()
+        yield terminal
+
+
+def test_a_talk(repl):
+    repl.answer("My name is Ada.")
+    assert "Ada" in repl.answer("What is my name?")
+    assert "Ada" in repl.answer("/regenerate")
+    repl.answer("/clear")
+    repl.answer("My name is Ada.")
+    repl.answer("/edit My name is Bob.")
+    assert "Bob" in repl.answer("What is my name?")
+    listed = repl.answer("/messages")
+    assert "My name is Bob." in listed
+    assert "assistant" in listed
+    assert "begins anew" in repl.answer("/clear")
+    assert "My name" not in repl.answer("/messages")
+    repl.leave()
+
+
+def test_contexts_models_and_settings(repl):
+    assert "loaded" in repl.answer("/models")
+    assert "Context 2 on demo, 256 tokens" in repl.answer("/context new 256")
+    assert "Context 1 on demo" in repl.answer("/context 1")
+    assert "256" in repl.answer("/context")
+    assert "gone" in repl.answer("/context drop 2")
+    assert "no context 2" in repl.answer("/context 2")
+    assert "temp=0.5" in repl.answer("/set temp=0.5 max_tokens=4")
+    assert "between 0 and 1" in repl.answer("/set top_p=7")
+    assert "max_tokens=4" in repl.answer("/set temp=")
+    assert "was cut" in repl.answer("Count from 1 to 20.")
+    assert "INF_MODEL_NAME_MISMATCH (2004)" in repl.answer("/model twin")
+    assert "Be brief." in repl.answer("/system Be brief.") + repl.answer("/system")
+    assert "idle" in repl.answer("/status")
+    repl.answer("/stop")
+    repl.leave()
+
+
+def test_operations_by_name(repl):
+    assert "admin" in repl.answer("/inf_get_user USERNAME=admin")
+    assert "takes no key NAME" in repl.answer("/inf_get_user NAME=admin")
+    assert "INF_USER_NOT_FOUND (2021)" in repl.answer("/inf_get_user USERNAME=nobody")
+    assert "MSGID" in repl.answer("/exec_set_input ROLE=user DATA='Say hello.'")
+    assert "EXEC_SUCCESS" in repl.answer("/exec_execute_input MSGID=1")
+    assert repl.answer("/exec_next STREAM=1").strip()
+    assert "no command /nonsense" in repl.answer("/nonsense")
+    assert "CTXSIZE" in repl.answer("/help inf_create_context")
+    assert "/regenerate" in repl.answer("/help")
+    assert "cannot be read" in repl.answer("/inf_get_user USERNAME='")
+    repl.leave()
+
+
+def test_multi_line_input_completion_and_clearing(repl):
+    repl.child.send("My name\\\r")
+    repl.child.send("is Ada.")
+    repl.child.send("\x1b\r")
+    repl.answer("Hello!")
+    assert "is Ada." in repl.answer("/messages")
+    repl.child.send("this is never sent\x03")
+    repl.child.send("\x1b[200~pasted one\npasted two\x1b[201~")
+    repl.answer("")
+    listed = repl.answer("/messages")
+    assert "never sent" not in listed
+    assert "pasted two" in listed
+    repl.child.send("/mess\t")
+    repl.expect("ages")
+    assert "pasted one" in repl.answer("")
+    repl.leave()
+
+
+def test_history_is_private_and_keeps_no_tokens(repl, tmp_path):
+    repl.answer("My name is Ada.")
+    repl.answer("/inf_get_user USERNAME=admin STOK=not-for-the-disk")
+    repl.leave()
+    path = tmp_path / "state" / "infd" / "history"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "My name is Ada." in path.read_text()
+    assert "not-for-the-disk" not in path.read_text()
+
+
+def test_ctrl_c_stops_the_reply_and_keeps_what_was_shown(repl):
+    repl.say("/set max_tokens=900")
+    repl.ready()
+    repl.say("Count from 1 to 20.")
+    repl.expect("1, 2, 3")
+    repl.child.send("\x03")
+    rest = repl.expect("\x1b[?2004h")
+    assert "Stopped." in rest
+    shown = "1, 2, 3" + rest.partition("Stopped.")[0].rstrip()
+    listed = " ".join(repl.answer("/messages").split())
+    assert " ".join(shown.split()) in listed
+    assert listed.endswith(" ".join(shown.split())[-10:]) or shown.split()[-1] in listed
+    assert "idle" in repl.answer("/status")
+    repl.answer("Hello!")
+    repl.leave()
+
+
+def test_the_token_is_asked_for_and_not_shown(daemon, tmp_path):
+    with at_terminal(f"infd://{daemon.host}:{daemon.port}", None, tmp_path) as terminal:
+        terminal.expect("User: ")
+        terminal.child.send("admin\r")
+        terminal.expect("Access token of admin: ")
+        terminal.child.send("a wrong one\r")
+        assert "a wrong one" not in terminal.expect("Access token of admin: ")
+        terminal.child.send(daemon.admin + "\r")
+        assert daemon.admin not in terminal.expect("model demo")
+        terminal.ready()
+        terminal.leave()
+
+
+def test_nobody_listens(tmp_path):
+    with ScriptedServer() as server:
+        pass
+    with at_terminal(f"infd://ada@127.0.0.1:{server.port}", "ada's token", tmp_path) as terminal:
+        terminal.expect("infc: Cannot connect")
+        terminal.child.expect(pexpect.EOF)
+        assert "Traceback" not in terminal.child.before
+
+
+@contextmanager
+def scripted(tmp_path, **script):
+    with ScriptedServer(**script) as server:
+        server.handlers.setdefault(
+            "inf_get_context_status", refusing(2010, MODEL="scripted", CTXSIZE=99, TOKENS_USED=1)
+        )
+        url = f"infd://ada@127.0.0.1:{server.port}"
+        with at_terminal(url, "ada's token", tmp_path, "--context", "99") as terminal:
+            terminal.ready()
+            yield server, terminal
+
+
+def test_control_characters_of_a_model_are_spelled_out(tmp_path):
+    reply = "\x1b]0;owned\x07\x1b[2Jgone [bold]not markup[/bold]"
+    with scripted(tmp_path, replies={1: reply}) as (_, terminal):
+        terminal.say("hi")
+        terminal.expect("\\x1b]0;owned\\x07\\x1b[2Jgone [bold]not markup[/bold]")
+        terminal.ready()
+        terminal.leave()
+
+
+def test_a_lost_connection_is_one_line_and_the_reply_is_whole(tmp_path):
+    text = "The reply is whole, although the connection was cut in the middle of it."
+    with scripted(tmp_path, replies={1: text}) as (server, terminal):
+        server.cuts = iter([])
+        server.peers[0].left = 300
+        printed = terminal.answer("hi")
+        assert "connection was lost; reconnecting" in printed
+        assert "Connected again." in printed
+        kept = re.sub(r"The connection was lost.*|Connected again\.", "", printed)
+        assert "".join(kept.split()) == "".join(text.split())
+        terminal.leave()
+
+
+def test_a_session_that_is_gone_is_opened_anew(tmp_path):
+    with scripted(tmp_path, replies={1: "Hello."}) as (server, terminal):
+
+        def gone(peer, request):
+            del server.handlers["exec_set_input"]
+            peer.answer(request, 2002, DETAIL="The session ended.")
+
+        server.handlers["exec_set_input"] = gone
+        printed = terminal.answer("hi")
+        assert "INF_SESSION_TOKEN_MISMATCH (2002): The session ended." in printed
+        assert "begins anew" in printed
+        assert "Hello." in printed
+        terminal.leave()
+
+
+def test_a_daemon_that_is_gone_leaves_the_prompt(tmp_path):
+    def vanish(peer, request):
+        peer.server.stop_listening()
+        raise Cut
+
+    with scripted(tmp_path, handlers={"exec_set_input": vanish}) as (_, terminal):
+        assert "unknown" in terminal.answer("hi")
+        terminal.child.send("\x04")
+        terminal.child.expect(pexpect.EOF)
+        assert "Traceback" not in terminal.child.before
