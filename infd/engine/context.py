@@ -99,6 +99,8 @@ class LlamaContext:
         self.model = model
         self.ctxsize = ctxsize
         self.tokens: list[int] = []
+        self.has_logits = False
+        """Whether the last call left logits; sampling without them ends the process."""
         params = lib.llama_context_default_params()
         flash = model.flash_attention(ctxsize, n_ubatch)
         params.flash_attn_type = (
@@ -151,6 +153,7 @@ class LlamaContext:
         """
         if n >= len(self.tokens):
             return len(self.tokens)
+        self.has_logits = False
         if n <= 0 or not lib.llama_memory_seq_rm(self._kv, 0, n, -1):
             self.clear()
             return 0
@@ -159,6 +162,7 @@ class LlamaContext:
 
     def clear(self) -> None:
         """Forget everything."""
+        self.has_logits = False
         lib.llama_memory_clear(self._kv, True)
         self.tokens.clear()
 
@@ -182,6 +186,7 @@ class LlamaContext:
         batch.logits = None
         if result == _OK:
             self.tokens.extend(tokens)
+            self.has_logits = want_logits
             return Decoded.OK
         return self._after(result, tokens)
 
@@ -196,11 +201,13 @@ class LlamaContext:
         result = lib.llama_decode(self.pointer, batch)
         if result == _OK:
             held.append(token)
+            self.has_logits = True
             return None
         return self._after(result, (token,))
 
     def _after(self, result: int, tokens: Sequence[int]) -> Decoded:
         """Find out what an unfinished call left in the KV cache."""
+        self.has_logits = False
         if result == _NO_ROOM:
             return Decoded.NO_ROOM
         if self.model.info.is_recurrent:
@@ -231,6 +238,8 @@ class LlamaContext:
 
     def logits(self) -> list[float]:
         """The last token's logits, one a token of the vocabulary. For tests and tools: slow."""
+        if not self.has_logits:
+            raise ValueError("there are no logits")
         pointer = lib.llama_get_logits_ith(self.pointer, -1)
         return list(pointer[: self.model.info.n_vocab])
 

@@ -179,7 +179,8 @@ class Engine:
         total = len(prompt)
         done = self.prompt_done = cached
         while done < total:
-            threads = self.turn.renew(self._want())
+            want = self._want()
+            threads = self.turn.renew(want)
             if not threads or run.aborted or run.ending is not None:
                 return False
             context.set_threads(threads, threads)
@@ -191,7 +192,7 @@ class Engine:
             if result is not Decoded.OK:
                 raise EngineError("llama.cpp failed to evaluate the prompt")
             self.prompt_done = done
-            if threads > 1:
+            if want > 1:
                 self._look_for_load(perf_counter())
             if done < total:
                 emit(Progress(total, done))
@@ -258,7 +259,8 @@ class Engine:
             want = limits.threads or 1
             if want > 1:
                 want = max(1, min(want, share.max_threads, cores))
-                if threads > 1 and now >= self._observe_at:
+                # Also while one thread is granted: that is how its end is noticed.
+                if want > 1 and now >= self._observe_at:
                     self._look_for_load(now)
             granted = renew(want, made - self.read_tokens > run_ahead)
             if granted != threads:

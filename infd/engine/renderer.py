@@ -19,7 +19,9 @@ from datetime import datetime
 from typing import Any, BinaryIO
 
 import jinja2
-from jinja2.ext import loopcontrols
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 # The contract's limit on what a template may give (section 9).
@@ -30,6 +32,16 @@ _LENGTH = struct.Struct(">I")
 
 Message = tuple[str, str]
 Render = Callable[[Sequence[Message]], str]
+
+
+class _GenerationTag(Extension):
+    """{% generation %} … {% endgeneration %} marks what a model is trained on; here only text."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja's interface
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class _Refused(Exception):
@@ -65,12 +77,13 @@ def compile_template(source: str, bos: str, eos: str) -> Render:
     """A function from messages to the prompt's text. Raises ValueError with the words to show.
 
     The environment is the one that chat templates are written for (Hugging Face's): sandboxed,
-    blocks trimmed, loop controls, raise_exception, strftime_now, a tojson that escapes nothing.
+    blocks trimmed, loop controls, the generation tag, raise_exception, strftime_now, a tojson that
+    escapes nothing.
     """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=[loopcontrols],
+        extensions=[loopcontrols, _GenerationTag],
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception

@@ -141,14 +141,19 @@ class Sampler:
                 self._penalties.accept(token)
 
     def sample(self, context: LlamaContext) -> int:
-        """The next token from the logits of the context's last token (there must be some)."""
+        """The next token from the logits of the context's last token (ValueError: none)."""
+        if not context.has_logits:
+            raise ValueError("there are no logits to sample from")
         if self._penalties is not None:
             self._penalties.apply(lib.llama_get_logits_ith(context.pointer, -1))
         token: int = lib.llama_sampler_sample(self._chain, context.pointer, -1)
         return token
 
     def sample_from(self, context: LlamaContext) -> Callable[[], int]:
-        """`sample` bound to a context, for loops in which a microsecond counts."""
+        """`sample` bound to a context, for loops in which a microsecond counts.
+
+        Called without logits it may end the process: only after a decode that was OK.
+        """
         if self._penalties is not None:
             return lambda: self.sample(context)
         sample, chain, pointer = lib.llama_sampler_sample, self._chain, context.pointer

@@ -69,15 +69,14 @@ class Renderer:
             helper = self._helper
             fresh = helper is None
             if helper is None:
-                setup = {"template": source, "bos": self._bos, "eos": self._eos}
-                self._helper = helper = _Helper(frame(setup))
+                helper = self._start(source)
             try:
                 return helper.ask(request, RENDER_LIMIT)
             except _HelperError as error:
                 helper.close()
                 self._helper = None
                 # One that died while it was idle was not killed by these messages.
-                if error.timed_out or fresh or attempt == 2:
+                if error.timed_out or fresh or attempt == 2 or self._closed:
                     raise TemplateError(f"the model's chat template {error}") from None
         raise AssertionError("not reached")
 
@@ -88,10 +87,31 @@ class Renderer:
         turns = "".join(f"{start}{role}\n{text}{end}\n" for role, text in messages)
         return f"{turns}{start}assistant\n"
 
+    def start(self) -> None:
+        """Start the helper now, so that the first rendering need not. Raises TemplateError.
+
+        That takes about 0.1 s; a template that does not compile says so at a rendering.
+        """
+        if self.source is not None:
+            with self._lock:
+                if self._helper is None and not self._closed:
+                    self._start(self.source)
+
+    def _start(self, source: str) -> _Helper:
+        setup = {"template": source, "bos": self._bos, "eos": self._eos}
+        try:
+            self._helper = _Helper(frame(setup))
+        except _HelperError as error:
+            raise TemplateError(f"the model's chat template {error}") from None
+        return self._helper
+
     def close(self) -> None:
-        """End the helper; twice is harmless."""
+        """End the helper, also in the middle of a rendering; twice is harmless."""
+        self._closed = True
+        helper = self._helper
+        if helper is not None:
+            helper.kill()
         with self._lock:
-            self._closed = True
             if self._helper is not None:
                 self._helper.close()
                 self._helper = None
@@ -163,6 +183,9 @@ class _Helper:
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
             raise _HelperError(f"takes longer than {limit:g} s", timed_out=True)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def close(self) -> None:
         self._process.kill()

@@ -65,9 +65,10 @@ __all__ = [
 
 _log = structlog.get_logger("infd.engine.worker")
 
-# Beside a decode that fills the cores the event loop answers in 0.4 to 2 ms instead of up to
-# 4 ms when the workers give way to it (measured at nice 10); ggml's threads inherit it.
-NICE = 10
+# Beside a decode that fills the cores the event loop answers in a tenth of the time when the
+# workers give way to it; at nice 10 they lose a third of their speed to any other process, at 5
+# hardly anything (measured on two cores). ggml's threads inherit it.
+NICE = 5
 
 T = TypeVar("T")
 Sink = Callable[[Event], None]

@@ -310,3 +310,19 @@ def test_every_key_of_the_contract_is_here() -> None:
         "mirostat_v2_tau",
         "mirostat_v2_eta",
     ]
+
+
+def test_sampling_without_logits_is_refused(models: Models) -> None:
+    fresh = LlamaContext(models("bpe"), ctxsize=64, n_ubatch=64)
+    sampler = Sampler(fresh.model, Params(), seed=1)
+    for prepare in (
+        lambda: None,
+        lambda: fresh.decode(PROMPT[:9], want_logits=False),
+        lambda: (fresh.decode(PROMPT[9:12], want_logits=True), fresh.keep_prefix(3)),
+        fresh.clear,
+    ):
+        prepare()
+        with pytest.raises(ValueError, match="no logits"):
+            sampler.sample(fresh)
+    sampler.close()
+    fresh.close()

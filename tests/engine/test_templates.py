@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from infd.engine.model import Model
 from infd.engine.templates import Renderer
 
 Make = Callable[[str], Renderer]
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 HELLO = [("user", "hello")]
 
 
@@ -52,6 +54,16 @@ def test_a_template_sees_what_templates_expect(with_template: Make) -> None:
         '[{"role": "user", "content": "a<b"}, {"role": "assistant", "content": "é"}]|True|'
         'user|None|"<é>"'
     )
+
+
+def test_the_generation_tag_is_only_text(with_template: Make) -> None:
+    renderer = with_template(
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}!"
+    )
+    renderer.start()
+    first = helper(renderer)
+    assert renderer.render([("user", "a"), ("assistant", "b")]) == "ab!"
+    assert helper(renderer) == first
 
 
 def test_text_of_every_kind_comes_through_the_pipe(with_template: Make) -> None:
@@ -137,6 +149,26 @@ def test_the_helper_ends_with_its_renderer(with_template: Make) -> None:
         os.kill(pid, 0)
     with pytest.raises(TemplateError, match="being unloaded"):
         renderer.render(HELLO)
+
+
+def test_closing_does_not_wait_for_a_rendering(with_template: Make) -> None:
+    renderer = with_template(ENDLESS)
+    renderer.start()
+    said: list[str] = []
+
+    def render() -> None:
+        try:
+            renderer.render(HELLO)
+        except TemplateError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=render)
+    thread.start()
+    renderer.close()
+    thread.join()
+    # Killed before or in the rendering; in neither case did it take its second to time out.
+    assert said
+    assert "longer" not in said[0]
 
 
 def test_without_a_template_chatml_or_lines(renderers: Make) -> None:
