@@ -415,9 +415,9 @@ class BlockingMethods:
         Returns: `ctxid`.
 
         Raises: PktOverloaded (1022), PktInternalError (1099), InfSessionTokenMismatch (2002),
-            InfModelNameMismatch (2004), InfInvalidTokenLimit (2006), InfFailedToCreateContext
-            (2007), InfModelIsNotAccessible (2014), InfInvalidParams (2016), InfModelContextFull
-            (2019), InfUserContextLengthExceeded (2020).
+            InfModelNameMismatch (2004), InfContextIdMismatch (2005), InfInvalidTokenLimit (2006),
+            InfFailedToCreateContext (2007), InfModelIsNotAccessible (2014), InfInvalidParams
+            (2016), InfModelContextFull (2019), InfUserContextLengthExceeded (2020).
         """
         return self._call(
             _ROWS["inf_create_context"],
@@ -1575,9 +1575,9 @@ class AsyncMethods:
         Returns: `ctxid`.
 
         Raises: PktOverloaded (1022), PktInternalError (1099), InfSessionTokenMismatch (2002),
-            InfModelNameMismatch (2004), InfInvalidTokenLimit (2006), InfFailedToCreateContext
-            (2007), InfModelIsNotAccessible (2014), InfInvalidParams (2016), InfModelContextFull
-            (2019), InfUserContextLengthExceeded (2020).
+            InfModelNameMismatch (2004), InfContextIdMismatch (2005), InfInvalidTokenLimit (2006),
+            InfFailedToCreateContext (2007), InfModelIsNotAccessible (2014), InfInvalidParams
+            (2016), InfModelContextFull (2019), InfUserContextLengthExceeded (2020).
         """
         return await self._call(
             _ROWS["inf_create_context"],
