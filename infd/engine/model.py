@@ -20,6 +20,7 @@ from typing import Any
 
 from infd.engine.errors import ModelFileError
 from infd.engine.library import captured_log, last_error, lib
+from infd.engine.mapping import give_back_pages
 from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 
 # llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
@@ -115,6 +116,8 @@ class Model:
                 "the load was ended" if stopped else last_error(said) or "llama.cpp gave no reason"
             )
             raise ModelFileError(f"the model file {name} cannot be loaded: {why}")
+        if any("model buffer size" in line and "_Mapped" not in line for _, line in said):
+            give_back_pages(name)
         try:
             return cls(pointer, name)
         except BaseException:
