@@ -11,6 +11,10 @@ import ctypes
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+LARGE_BLOCK = 2**20
+"""Bytes. Weights, KV caches and compute buffers are larger, what Python makes is smaller."""
+_M_MMAP_THRESHOLD = -3  # <malloc.h>
+
 
 def machine_memory(root: Path = Path("/")) -> int:
     """Bytes of memory of the machine, from /proc/meminfo."""
@@ -30,6 +34,17 @@ def weights_limit(memory_limit: float | int, root: Path = Path("/")) -> int:
     if isinstance(memory_limit, float):
         return int(available_memory(root) * memory_limit)
     return memory_limit
+
+
+def return_large_blocks() -> None:
+    """Have glibc's allocator give blocks of LARGE_BLOCK and more back when they are freed.
+
+    By itself it raises that size to that of the largest block freed so far (mallopt(3)), and what
+    a thread's own arena then keeps at its end no malloc_trim gives back: up to 64 MiB a thread.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:  # musl always maps large blocks
+        set_option(_M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def give_back() -> None:

@@ -120,6 +120,7 @@ class Models:
         end_contexts: Callable[[str], Awaitable[object]],
         probe: Command = probe_command,
     ) -> None:
+        memory.return_large_blocks()
         self._config = config
         self._end_contexts = end_contexts
         self._registry = Registry(config)

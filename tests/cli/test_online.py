@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support import daemon as daemons
 from support.daemon import Daemon
+from support.gguf_crashing import make_crashing
 from support.gguf_factory import make
 
 Infd = Callable[..., Any]
@@ -18,7 +19,11 @@ Infd = Callable[..., Any]
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     files = tmp_path_factory.mktemp("files")
-    models = {"tiny": make(files, "bpe"), "broken": make(files, "cut-header")}
+    models = {
+        "tiny": make(files, "bpe"),
+        "broken": make(files, "cut-header"),
+        "deadly": make_crashing(files, "crashes-loading"),
+    }
     with daemons.run(models=models) as running:
         yield running
 
@@ -34,7 +39,7 @@ def reach(infd: Infd, daemon: Daemon) -> Infd:
 
 def test_models(reach: Infd) -> None:
     listed = {model["name"]: model for model in json.loads(reach("model", "list", "--json").out)}
-    assert set(listed) == {"demo", "twin", "tiny", "broken"}
+    assert set(listed) == {"demo", "twin", "tiny", "broken", "deadly"}
     assert listed["demo"]["loaded"]
     assert not listed["tiny"]["loaded"]
     assert "header" in listed["broken"]["problem"]
@@ -46,6 +51,18 @@ def test_models(reach: Infd) -> None:
     assert not json.loads(reach("model", "info", "tiny", "--json").out)["loaded"]
     assert "INF_UNABLE_TO_OPEN_MODEL_FILE" in reach("model", "load", "broken", "9").complaint
     assert "INF_MODEL_NAME_MISMATCH" in reach("model", "load", "none", "9").complaint
+
+
+def test_a_file_that_crashes_the_loader_is_refused_by_a_daemon_that_lives(
+    reach: Infd, daemon: Daemon
+) -> None:
+    for _ in range(2):
+        refused = reach("model", "load", "deadly", "9").complaint
+        assert "SIGABRT" in refused
+        assert "INF_UNABLE_TO_OPEN_MODEL_FILE" in refused
+    said = daemon.wait_log("a model file ended its probe")
+    assert "GGML_ASSERT" in said["said"]
+    assert reach("model", "info", "demo").status == 0
 
 
 def test_users(reach: Infd) -> None:
