@@ -33,7 +33,7 @@ class Daemon:
         self.accounts = accounts
         self.cores = config.cores or available_cores()
         self.scheduler = Scheduler(self.cores)
-        self.quotas = Quotas(self.cores)
+        self.quotas = Quotas(self.scheduler)
         self.sessions = Sessions(config)
         self.metrics = Metrics()
         self.models = Models(config, end_contexts=self.end_contexts)

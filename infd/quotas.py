@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infd.accounts.user import User
-from infd.engine.scheduler import Share
+from infd.engine.scheduler import Scheduler, Share
 from infd.engine.worker import Limits
 
 DEFAULT_BATCH = 512
@@ -27,8 +27,9 @@ class Quota:
 class Quotas:
     """The quotas of all users that have had a context."""
 
-    def __init__(self, cores: int) -> None:
-        self.cores = cores
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.cores = scheduler.cores
+        self._scheduler = scheduler
         self._by_user: dict[str, Quota] = {}
 
     def of(self, user: User) -> Quota:
@@ -48,6 +49,7 @@ class Quotas:
         """Bind a change of the user's limits."""
         if user.username in self._by_user:
             self.of(user)
+            self._scheduler.changed()
 
     def forget(self, username: str) -> None:
         """The user was deleted."""
