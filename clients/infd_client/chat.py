@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, Self
 from infd_client._results import ExecNextResult
 from infd_client.stream import Stream
 from infd_client.turns import SMALLEST, ChatBase, choose, fitting
-from infd_protocol.errors import ExecMissingMessage, InfContextHalted, InfModelContextFull
+from infd_protocol.errors import (
+    ExecMissingMessage,
+    InfContextHalted,
+    InfdError,
+    InfModelContextFull,
+)
 
 if TYPE_CHECKING:
     from infd_client.blocking import Client
@@ -103,6 +108,7 @@ class Chat(ChatBase):
     def clear(self) -> None:
         """Forget the conversation; the context stays."""
         self._stream = None
+        self._unsure = False
         if self.ctxid is not None:
             self._client.inf_clear_context_history(ctxid=self.ctxid)
         self._turns.clear()
@@ -143,7 +149,13 @@ class Chat(ChatBase):
     def _run(self, ids: list[int], sampling: dict[str, Any]) -> Stream:
         ctxid = self._id()
         keys = {**self.sampling, **sampling}
-        self._client.exec_execute_input(ctxid=ctxid, msgid=ids, **keys)
+        try:
+            self._client.exec_execute_input(ctxid=ctxid, msgid=ids, **keys)
+        except InfdError:
+            raise  # refused: nothing has changed
+        except BaseException:
+            self._unsure = True
+            raise
         self._turns.executed(ids)
         self._stream = self._client.stream(ctxid)
         return self._stream
@@ -151,6 +163,11 @@ class Chat(ChatBase):
     def _settle(self, offset: int | None = None) -> None:
         """Bring the last reply to its end, and learn its id."""
         stream, self._stream = self._stream, None
+        if self._unsure:
+            ctxid = self._id()
+            self._client.exec_stop(ctxid=ctxid)
+            self._turns.adopt(self._client.exec_get_messages(ctxid=ctxid))
+            self._unsure = False
         if stream is None:
             return
         result: ExecNextResult | None = stream.result

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 from infd_client._results import ExecNextResult
 from infd_client.stream import AsyncStream
 from infd_client.turns import SMALLEST, ChatBase, choose, fitting
-from infd_protocol.errors import ExecMissingMessage, InfContextHalted, InfModelContextFull
+from infd_protocol.errors import (
+    ExecMissingMessage,
+    InfContextHalted,
+    InfdError,
+    InfModelContextFull,
+)
 
 if TYPE_CHECKING:
     from infd_client.aio import AsyncClient
@@ -92,6 +97,7 @@ class AsyncChat(ChatBase):
     async def clear(self) -> None:
         """Forget the conversation; the context stays."""
         self._stream = None
+        self._unsure = False
         if self.ctxid is not None:
             await self._client.inf_clear_context_history(ctxid=self.ctxid)
         self._turns.clear()
@@ -133,7 +139,13 @@ class AsyncChat(ChatBase):
     async def _run(self, ids: list[int], sampling: dict[str, Any]) -> AsyncStream:
         ctxid = await self._id()
         keys = {**self.sampling, **sampling}
-        await self._client.exec_execute_input(ctxid=ctxid, msgid=ids, **keys)
+        try:
+            await self._client.exec_execute_input(ctxid=ctxid, msgid=ids, **keys)
+        except InfdError:
+            raise  # refused: nothing has changed
+        except BaseException:
+            self._unsure = True
+            raise
         self._turns.executed(ids)
         self._stream = self._client.stream(ctxid)
         return self._stream
@@ -141,6 +153,11 @@ class AsyncChat(ChatBase):
     async def _settle(self, offset: int | None = None) -> None:
         """Bring the last reply to its end, and learn its id."""
         stream, self._stream = self._stream, None
+        if self._unsure:
+            ctxid = await self._id()
+            await self._client.exec_stop(ctxid=ctxid)
+            self._turns.adopt(await self._client.exec_get_messages(ctxid=ctxid))
+            self._unsure = False
         if stream is None:
             return
         result: ExecNextResult | None = stream.result

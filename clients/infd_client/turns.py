@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from infd_client._results import InfGetModelInfoResult, InfGetUserResult
+from infd_client._results import (
+    ExecGetMessagesResult,
+    InfGetModelInfoResult,
+    InfGetUserResult,
+)
 
 CTXSIZE = 4096
 """Tokens of a chat's context when nothing says otherwise and every limit allows it."""
@@ -49,6 +53,13 @@ class Turns:
         """The run was aborted: the daemon's history is as before it."""
         self.history, self.last = self._before
 
+    def adopt(self, listed: ExecGetMessagesResult) -> None:
+        """Take the history from the daemon: it is unknown whether a run was started."""
+        there = zip(listed.msgid, listed.role, listed.in_history, strict=True)
+        kept = [(msgid, role) for msgid, role, in_history in there if in_history]
+        self.history = [msgid for msgid, _ in kept]
+        self.last = next((msgid for msgid, role in reversed(kept) if role == "user"), None)
+
     def before_last(self) -> int | None:
         """The message before the user's last one, None if that is the first."""
         if self.last is None:
@@ -89,6 +100,7 @@ class ChatBase:
         self.sampling = sampling
         """Keys of exec_execute_input, in lower case, that every run gets."""
         self._turns = Turns(system)
+        self._unsure = False
 
     @property
     def history(self) -> tuple[int, ...]:

@@ -79,7 +79,7 @@ def _ask(given: argparse.Namespace) -> int:
 
 
 def _talk(given: argparse.Namespace) -> int:
-    if given.lines or not sys.stdin.isatty():
+    if given.lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
         from infd_repl import piped
 
         return piped.lines(given)

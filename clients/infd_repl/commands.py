@@ -207,7 +207,10 @@ def _status(repl: Repl, rest: str) -> None:
 
 
 def _stop(repl: Repl, rest: str) -> None:
-    repl.talk.chat.stop()
+    chat = repl.talk.chat
+    chat.stop()
+    assert chat.ctxid is not None
+    repl.talk.client.exec_stop(ctxid=chat.ctxid)  # also a run that this chat did not start
     repl.talk.refresh()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -135,6 +136,23 @@ def test_answers_out_of_order_reach_their_callers():
         assert client.inf_get_accessible_models().model == ["scripted"]
         server.release(USERNAME=["ada"])
         assert slow.result().username == ["ada"]
+
+
+def test_a_keyboard_interrupt_leaves_the_connection_usable():
+    server = ScriptedServer()
+    server.handlers["inf_get_users"] = server.hold
+
+    def interrupt():
+        server.arrived.acquire()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with server, client_of(server, stok=STOK) as client, ThreadPoolExecutor(1) as pool:
+        pool.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            client.inf_get_users()
+        server.release(USERNAME=["late"])
+        assert client.inf_get_accessible_models().model == ["scripted"]
+    assert len(server.peers) == 1
 
 
 def test_more_calls_than_the_daemon_takes_wait_their_turn():

@@ -230,6 +230,18 @@ def test_a_lost_connection_is_one_line_and_the_reply_is_whole(tmp_path):
         terminal.leave()
 
 
+def test_a_connection_lost_at_the_prompt_is_told_there_and_the_line_stays(tmp_path):
+    with scripted(tmp_path, replies={1: "Hello."}) as (server, terminal):
+        terminal.child.send("half a li")
+        terminal.expect("half a li")
+        server.peers[0].cut()
+        terminal.expect("connection was lost; reconnecting")
+        terminal.expect("Connected again.")
+        assert "Hello." in terminal.answer("ne")
+        assert "half a line" in [request.data for request in server.asked]
+        terminal.leave()
+
+
 def test_a_session_that_is_gone_is_opened_anew(tmp_path):
     with scripted(tmp_path, replies={1: "Hello."}) as (server, terminal):
 
