@@ -50,7 +50,7 @@ class View:
         """A line of our own."""
         with self._lock:
             self.end_line()
-            self._console().print(Text(one_line(text), style=style))
+            self._console().print(Text(one_line(text), style=style), soft_wrap=False)
 
     def notice(self, text: str) -> None:
         """A line about what goes on."""
@@ -125,7 +125,8 @@ def _described(key: Key) -> tuple[str, str, str]:
 
 def _parallel(row: Operation, keys: Mapping[str, Any]) -> list[str]:
     """The out keys that are columns of one table: several lists of the same length."""
-    names = [key.name for key in row.gives if isinstance(keys.get(key.name), list)]
+    lists = [key.name for key in row.gives if isinstance(keys.get(key.name), list)]
+    names = [name for name in lists if not _is_table(keys[name])]
     lengths = {len(keys[name]) for name in names}
     return names if len(names) > 1 and len(lengths) == 1 and lengths != {0} else []
 
