@@ -2,7 +2,8 @@
 
 It moves bytes, keeps the connection's clocks, and turns answers into frames. Rules of the
 contract's section 1 that live here: the 30 s of a begun frame, back-pressure (streams stop at
-256 KiB unsent, the connection ends when 4 MiB stay unsent for 60 s), ordered operations.
+256 KiB unsent, requests at 4 MiB, the connection ends when that stays unsent for 60 s), ordered
+operations.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Link(asyncio.Protocol):
         self._connection = Connection(Role.SERVER, max_frame=daemon.config.max_frame)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] | None = None
+        self._out_size = 0
         self._blocked = False
         self._calls: set[PendingCall] = set()
         self._frame_timer: asyncio.TimerHandle | None = None
@@ -103,9 +105,7 @@ class Link(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.writable = True
-        if self._unsent_timer is not None:
-            self._unsent_timer.cancel()
-            self._unsent_timer = None
+        self._relieve()
         for call in list(self._calls):
             if not self.writable:
                 break
@@ -119,7 +119,7 @@ class Link(asyncio.Protocol):
             return
         self._out = []
         connection = self._connection
-        while not self._blocked:
+        while not self._deaf:
             event = connection.next_event()
             if event is None:
                 break
@@ -128,14 +128,20 @@ class Link(asyncio.Protocol):
                 self._handle(event)
             elif type(event) is Refusal:
                 self._refused(event)
+            if self._out_size > STREAM_UNSENT:
+                self._flush(self._out)
         out, self._out = self._out, None
-        if out:
-            self._write(b"".join(out) if len(out) > 1 else out[0])
+        self._flush(out)
         if connection.state is State.CLOSED and self._transport is not None:
             self._transport.close()
-        elif connection.mid_frame and not self._blocked and self._frame_timer is None:
+        elif connection.mid_frame and not self._deaf and self._frame_timer is None:
             seconds = self.daemon.config.frame_seconds
             self._frame_timer = self._loop.call_later(seconds, self._frame_late)
+
+    @property
+    def _deaf(self) -> bool:
+        """Whether requests wait for the daemon or for the peer's reading: no frame is late then."""
+        return self._blocked or self._unsent_timer is not None
 
     def _stop_frame_timer(self) -> None:
         if self._frame_timer is not None:
@@ -148,7 +154,7 @@ class Link(asyncio.Protocol):
 
     def _frame_late(self) -> None:
         self._frame_timer = None
-        if self._blocked or self._transport is None:
+        if self._deaf or self._transport is None:
             return
         seconds = self.daemon.config.frame_seconds
         detail = f"A frame was begun and not completed in {seconds:g} seconds."
@@ -204,8 +210,15 @@ class Link(asyncio.Protocol):
     def _send(self, wire: bytes) -> None:
         if self._out is not None:
             self._out.append(wire)
+            self._out_size += len(wire)
         else:
             self._write(wire)
+
+    def _flush(self, out: list[bytes]) -> None:
+        if out:
+            self._write(b"".join(out) if len(out) > 1 else out[0])
+            out.clear()
+        self._out_size = 0
 
     def _write(self, wire: bytes) -> None:
         transport = self._transport
@@ -215,11 +228,26 @@ class Link(asyncio.Protocol):
         if self.writable or self._unsent_timer is not None:
             return
         if transport.get_write_buffer_size() > UNSENT:
+            # Small requests with large answers would fill the memory within those seconds.
             self._unsent_timer = self._loop.call_later(UNSENT_SECONDS, self._too_slow)
+            transport.pause_reading()
 
     def _too_slow(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is None or transport.get_write_buffer_size() > UNSENT:
+            self.abort()
+        else:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """The peer has read: listen to it again."""
+        if self._unsent_timer is None:
+            return
+        self._unsent_timer.cancel()
+        self._unsent_timer = None
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._loop.call_soon(self._pump)
 
     def close(self) -> None:
         """Close after what is written is sent."""

@@ -269,14 +269,15 @@ class Context:
 
     def resume(self, reader: Reader) -> None:
         """The reader's sink is writable again."""
-        if self._reply is not None and not reader.sink.closed:
-            self._reply.serve()
+        if reader.reply is not None and not reader.sink.closed:
+            reader.reply.serve()
+        if self._reply is not None:
             self._worker.read_tokens = self._reply.tokens_read
 
     def forget(self, reader: Reader) -> None:
         """The reader's connection is gone."""
-        if self._reply is not None:
-            self._reply.forget(reader)
+        if reader.reply is not None:
+            reader.reply.forget(reader)
         if reader in self._early:
             self._early.remove(reader)
 

@@ -7,6 +7,7 @@ byte. Rules:
   the order of their arrival.
 - A streaming reader keeps its own position and is answered until the last answer. While its
   sink is not writable its pieces stay here and merge.
+- A stream that its sink holds up is given the reply to its end, whatever the context does next.
 - The last answer has IS_SPECIAL=true. A halted run gives 2013 to all who wait; if nobody does,
   to the next reader, once.
 """
@@ -59,14 +60,16 @@ class Sink(Protocol):
 
 
 class Reader:
-    """One exec_next under way. `position` is None until the cursor tells it."""
+    """One exec_next under way. `position` is None until the cursor tells it; `reply` is what it
+    reads, also when the context has a newer one."""
 
-    __slots__ = ("position", "sink", "stream")
+    __slots__ = ("position", "reply", "sink", "stream")
 
     def __init__(self, sink: Sink, *, offset: int | None = None, stream: bool = False) -> None:
         self.sink = sink
         self.position = offset
         self.stream = stream
+        self.reply: Reply | None = None
 
 
 class Reply:
@@ -154,6 +157,7 @@ class Reply:
             self.check_offset(reader.position)
         elif self._last_given:
             raise ExecMissingMessage(READ_TO_ITS_END)
+        reader.reply = self
         self._waiting.append(reader)
         self.serve()
 
