@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from infd import children
+from infd import children, machine
 from infd.config import Config
 from infd.demo import MODEL_PATH
 from infd.models import memory
@@ -58,7 +58,7 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def _python() -> Finding:
     said = f"Python {platform.python_version()} on {platform.machine()}"
-    return Finding("ok", f"{said}, {len(os.sched_getaffinity(0))} cores may be used")
+    return Finding("ok", f"{said}, {machine.usable_cores()} cores may be used")
 
 
 def _library() -> Iterator[Finding]:
@@ -152,10 +152,10 @@ def processor_flags() -> frozenset[str]:
 
 
 def _memory() -> Finding:
-    machine, available = memory.machine_memory(), memory.available_memory()
-    said = f"memory: {memory.describe(available)}"
-    if available < machine:
-        said += f" (a cgroup's limit; the machine has {memory.describe(machine)})"
+    whole, usable = machine.machine_memory(), machine.usable_memory()
+    said = f"memory: {memory.describe(usable)}"
+    if usable < whole:
+        said += f" (a cgroup's limit; the machine has {memory.describe(whole)})"
     return Finding("ok", said)
 
 

@@ -69,7 +69,10 @@ def _seconds(value: Any) -> float:
 def _path(value: Any) -> Path:
     if type(value) is not str or not value or "\0" in value:
         raise ValueError("must be a path in quotes")
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("names the home of a user that there is not") from None
 
 
 def _address(value: Any) -> str:

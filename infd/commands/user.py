@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
 from infd.failures import UsageError
+from infd.machine import usable_cores
 from infd.reach import add_options, reach
 from infd.wire import Answer, Operations
 from infd_protocol.operations import OPERATIONS, SAMPLING, Key
@@ -119,7 +119,7 @@ def _create(daemon: Operations, given: argparse.Namespace) -> Any:
     for option, (key, default, _) in LIMITS.items():
         chosen = getattr(given, option)
         keys[key] = chosen if chosen is not None else default
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if keys["MAX_PROC_THREADS"] is None:
         keys["MAX_PROC_THREADS"] = max(cores, keys["PROC_THREADS"] or 1)
     if keys["PROC_THREADS"] is None:

@@ -60,7 +60,7 @@ class Prober:
                 identity = model.identity()
             except OSError as error:
                 raise InfUnableToOpenModelFile(
-                    f"Model {model.name}: {error.filename}: {error.strerror}."
+                    f"Model {model.name}: {Path(error.filename).name}: {error.strerror}."
                 ) from None
             verdict = self._verdicts.get(model, identity)
             if verdict is None:

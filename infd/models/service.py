@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -337,7 +338,7 @@ class Models:
                 kept = self._headers[file.name] = (identity, header)
         except OSError as error:
             raise InfUnableToOpenModelFile(
-                f"Model {file.name}: {error.filename}: {error.strerror}."
+                f"Model {file.name}: {Path(error.filename).name}: {error.strerror}."
             ) from None
         except HeaderError as error:
             raise InfUnableToOpenModelFile(f"Model {file.name}: {error}.") from None

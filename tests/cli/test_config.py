@@ -121,6 +121,7 @@ def test_model_tables(home: Path) -> None:
         ("max_user_share = 0", ["max_user_share must be a fraction"]),
         ("log_format = 'xml'", ["auto, json, console"]),
         ("state = 5", ["state must be a path"]),
+        ("state = '~nobody-of-this-name/x'", ["state names the home"]),
         ("state = ''", ["state must be a path"]),
         ("listen = 'localhost'", ["HOST:PORT"]),
         ("listen = '::1:5'", ["HOST:PORT"]),

@@ -154,6 +154,7 @@ def test_on_a_terminal_the_repl_opens(folder: Path) -> None:
         said = b""
         # Before it asks for bracketed pastes it has not taken the terminal over.
         while b"\x1b[?2004h" not in said:
+            assert select.select([ours], [], [], PATIENCE)[0], said
             said += os.read(ours, 4096)
         assert b"demo" in said
         os.write(ours, b"\x04")

@@ -1,0 +1,70 @@
+"""What nobody foresaw: one line for the person, the rest in the log."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from support import daemon as daemons
+
+from infd import cli
+from infd.commands import version
+
+
+def fails(*_: object, **__: object) -> int:
+    raise LookupError("a fault\nof a test")
+
+
+def test_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(version, "run", fails)
+    assert cli.main(["version"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("infd: unexpected failure: LookupError: a fault of a test")
+    assert said.count("\n") == 1
+    monkeypatch.setenv("INFD_TRACEBACK", "1")
+    assert cli.main(["version"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_keyboard_and_a_missing_part(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    def lacks(_: object) -> int:
+        raise ModuleNotFoundError("No module named 'llama_cpp'", name="llama_cpp")
+
+    monkeypatch.setattr(version, "run", interrupted)
+    assert cli.main(["version"]) == 130
+    monkeypatch.setattr(version, "run", lacks)
+    assert cli.main(["version"]) == 1
+    assert "pip install 'infd[server]'" in capsys.readouterr().err
+
+
+def test_the_daemons_log_names_the_incident(tmp_path: Path) -> None:
+    import os
+    import shutil
+    import subprocess
+
+    state = tmp_path / "state"
+    shutil.copytree(daemons.initialised()[0], state)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'serve' in sys.orig_argv:\n"
+        "    import infd.server\n"
+        "    def serve(*_, **__): raise LookupError('a fault of a test')\n"
+        "    infd.server.serve = serve\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "infd", "serve", "--state", str(state), "--log-format", "json"],
+        capture_output=True, text=True, timeout=daemons.PATIENCE, check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    logged, said = done.stderr.splitlines()
+    line = json.loads(logged)
+    assert "LookupError: a fault of a test" in line["exception"]
+    assert said == f"infd: unexpected failure; the log tells of incident {line['incident']}"
+    assert done.returncode == 1
