@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 
 from infd.demo.facts import facts
-from infd.demo.values import CITIES, KINDS, NAMES, PETS, Values
+from infd.demo.values import CITIES, KINDS, NAMES, PETS, Values, coined
 from infd.demo.wordings import book
 
 Message = dict[str, str]
@@ -35,7 +35,11 @@ CHAT = {
     "human": "No, I am a small language model.",
     "remark": "I see.",
     "okay": "All right.",
+    "maker": "The infd project trained me on text that it generates.",
+    "size": "I have 2.85 million parameters.",
 }
+LETTERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+fifteen sixteen seventeen eighteen nineteen twenty""".split()  # noqa: SIM905
 RECALL = {
     "name": "Your name is {x}.",
     "colour": "Your favourite colour is {x}.",
@@ -48,21 +52,21 @@ RECALL = {
 }
 SLOTS = (*RECALL, "kin")
 
-# How often each kind of turn is drawn in training. Adding, spelling and reversing are the slowest
-# to learn; "ask" is about something told, "missing" about something that was not.
+# How often each kind of turn is drawn in training. Recall, copying, spelling and reversing are
+# the slowest to learn; "ask" is about something told, "missing" about something that was not.
 WEIGHTS = {
     "tell": 17.0,
-    "ask": 19.0,
-    "missing": 5.0,
-    "unknown": 5.0,
-    "fact": 14.0,
-    "chat": 9.0,
-    "self": 2.0,
-    "repeat": 6.0,
-    "spell": 10.0,
-    "reverse": 12.0,
-    "count": 6.0,
-    "add": 9.0,
+    "ask": 20.0,
+    "missing": 8.0,
+    "unknown": 4.0,
+    "fact": 7.0,
+    "chat": 7.0,
+    "self": 3.0,
+    "repeat": 14.0,
+    "spell": 11.0,
+    "reverse": 11.0,
+    "count": 4.0,
+    "add": 4.0,
 }
 
 
@@ -88,8 +92,10 @@ class Talk:
             value = ""
             if part == "name":
                 value = self.name = self.values.name(PETS + NAMES)
+            elif part == "role":
+                value = self.values.job()
             elif part == "closing":
-                value = self.closing = self.values.words(4).capitalize()
+                value = self.closing = self.values.phrase().capitalize()
             self.upper = self.upper or part == "upper"
             lines.append(self._say(f"system {part}", x=value))
         self.messages.append({"role": "system", "content": joint.join(lines)})
@@ -188,19 +194,35 @@ class Talk:
     def repeat(self) -> None:
         """The person wants words said after them."""
         text = self.values.words(5)
-        if self.rng.random() < 0.3:
+        if not self.held and self.rng.random() < 0.25:
+            text = self.values.line()
+        elif self.rng.random() < 0.3:
             text = text.capitalize()
         self.add(self._say("task repeat", x=text), text)
 
     def spell(self) -> None:
         """The letters of a word."""
         word = self.values.word()
+        if not self.held:
+            kind = self.rng.random()
+            if kind < 0.08:
+                word = self.values.name()
+            elif kind < 0.16:
+                word = coined(self.rng, 8, 11)
         self.add(self._say("task spell", x=word), "-".join(word))
 
     def reverse(self) -> None:
         """A word from its end."""
         word = self.values.word(3, 6)
+        if not self.held and self.rng.random() < 0.08:
+            word = self.values.name()
         self.add(self._say("task reverse", x=word), word[::-1])
+
+    def _figure(self, number: int) -> str:
+        """A number in figures; in training now and then in letters."""
+        if self.held or number >= len(LETTERS) or self.rng.random() > 0.06:
+            return str(number)
+        return LETTERS[number]
 
     def count(self) -> None:
         """Numbers from one to another, up or down."""
@@ -208,15 +230,16 @@ class Talk:
         first = 1 if way == "count up" else self.rng.randint(0, 20)
         last = first + self.rng.randint(2, 11)
         if not self.held and self.rng.random() < 0.1:
-            last = first + self.rng.randint(12, 60)
+            last = self.rng.randint(first + 12, 100)
         run = [str(number) for number in range(first, last + 1)]
-        user = self._say(f"task {way}", a=str(first), b=str(last))
+        user = self._say(f"task {way}", a=self._figure(first), b=self._figure(last))
         self.add(user, ", ".join(run[::-1] if way == "count down" else run) + ".")
 
     def sum(self) -> None:
         """Two numbers up to 20."""
         a, b = self.rng.randint(0, 20), self.rng.randint(0, 20)
-        self.add(self._say("task add", a=str(a), b=str(b)), f"{a} + {b} = {a + b}.")
+        intent = "task add short" if self.rng.random() < 0.15 else "task add"
+        self.add(self._say(intent, a=self._figure(a), b=self._figure(b)), f"{a} + {b} = {a + b}.")
 
     def turn(self) -> None:
         """One more turn of a kind drawn by weight."""
@@ -229,15 +252,27 @@ class Talk:
             del weights["fact"]
         kind = self.rng.choices(list(weights), list(weights.values()))[0]
         (self.sum if kind == "add" else getattr(self, kind))()
+        if not self.held and len(self.messages) > 3 and self.rng.random() < 0.06:
+            self._join()
+
+    def _join(self) -> None:
+        """Make one turn of the last two: two sentences, and the reply to the second."""
+        if self.messages[-4]["role"] != "user":
+            return
+        first, second, reply = self.messages[-4]["content"], *self.messages[-2:]
+        if first[-1:] not in ".?!":
+            first += self.rng.choice((".", ",", " and"))
+        self.messages[-4:] = [{"role": "user", "content": f"{first} {second['content']}"}, reply]
 
 
 # The system prompts of training, by how often they are drawn.
 PROMPTS: dict[tuple[str, ...], float] = {
     (): 38,
-    ("plain",): 14,
+    ("plain",): 11,
+    ("role",): 3,
     ("name",): 17,
     ("upper",): 9,
-    ("closing",): 13,
+    ("closing",): 17,
     ("name", "closing"): 3,
     ("name", "upper"): 2,
     ("closing", "upper"): 2,

@@ -247,6 +247,30 @@ OTHERS: dict[str, list[str]] = {
         "how do i use infd [from|in] python",
         "[which|what] python [library|module|package] [is there|do i import|do i need]",
     ],
+    "Use exec_stop.": [
+        "how [do|can] i [stop|end|cancel] [a reply|the reply|a run|the generation]",
+        "[which|what] operation [stops|ends|cancels] [a reply|the reply|a run|the generation]",
+    ],
+    "Use inf_get_users.": [
+        "how [do|can] i [list|see] [the users|all users]",
+        "[which|what] operation [lists|shows] [the users|all users]",
+    ],
+    "A superuser holds every flag and reaches every model.": [
+        "what [is|can|may] a superuser[| do]",
+        "[explain|describe|tell me about] superusers",
+    ],
+    "Only a superuser changes a static user.": [
+        "what is a static user",
+        "who [can|may] change a static user",
+    ],
+    "CTXSIZE is the size of a context, or the budget of a model.": [
+        "what [is|does] [CTXSIZE|the CTXSIZE][| mean]",
+        "[what is|explain] the key CTXSIZE",
+    ],
+    "infd has the licence Apache-2.0.": [
+        "[which|what] [licence|license] does infd have",
+        "what is [the|infd's] [licence|license][| of infd]",
+    ],
 }
 
 

@@ -11,6 +11,7 @@ Limits: pre-tokenization is GPT-2's, as llama.cpp's ``gpt-2`` does it.
 from __future__ import annotations
 
 import random
+import string
 from collections import Counter
 from functools import cache
 
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from infd.demo.conversations import BOOK, CHAT, FACTS, NOTED, RECALL, UNKNOWN, Message, opened
 from infd.demo.grammar import words
+from infd.demo.pieces import PIECES
 
 END = "<|im_end|>"
 MARKERS = (END, "<|im_start|>", "<|im_start|>system", "<|im_start|>user", "<|im_start|>assistant")
@@ -27,6 +29,7 @@ TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+SPACE = "Ġ"  # how byte-level BPE writes a space
 SIZE = 1024
 SEED = 7
 SAMPLE = 4000
@@ -41,14 +44,9 @@ def known() -> set[str]:
     return {word for line in lines for word in words(line) if word.isalpha()}
 
 
-def chosen(size: int) -> list[tuple[str, str]]:
-    """The merges, first those that join a space to one character."""
+def frequent() -> list[str]:
+    """The known words by how often conversations have them, ``_`` for the space before."""
     split = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    space = "Ġ"
-    singles = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"+='
-    merges = [(space, one) for one in singles]
-    merges += [("'", "s"), ("'", "m"), ("'", "v"), ("'v", "e")]
-    seen = {left + right for left, right in merges}
     mine, counts = known(), Counter[str]()
     rng = random.Random(SEED)
     for _ in range(SAMPLE):
@@ -57,10 +55,22 @@ def chosen(size: int) -> list[tuple[str, str]]:
             talk.turn()
         for message in talk.messages:
             counts.update(piece for piece, _ in split.pre_tokenize_str(message["content"]))
+    out = []
     for piece, _ in counts.most_common():
-        bare = piece.removeprefix(space)
-        if bare.lower() not in mine or (bare == piece and not piece.istitle()) or bare.isupper():
-            continue
+        bare = piece.removeprefix(SPACE)
+        if bare.lower() in mine and not bare.isupper() and (bare != piece or piece.istitle()):
+            out.append(piece.replace(SPACE, "_"))
+    return out
+
+
+def chosen(size: int) -> list[tuple[str, str]]:
+    """The merges, first those that join a space to one character."""
+    singles = string.ascii_letters + string.digits + '"+='
+    merges = [(SPACE, one) for one in singles]
+    merges += [("'", "s"), ("'", "m"), ("'", "v"), ("'v", "e")]
+    seen = {left + right for left, right in merges}
+    for word in PIECES:
+        piece = word.replace("_", SPACE)
         for end in range(2, len(piece) + 1):
             left, right = piece[: end - 1], piece[end - 1]
             if left + right not in seen and len(seen) < size:
@@ -70,7 +80,7 @@ def chosen(size: int) -> list[tuple[str, str]]:
 
 
 def build() -> Tokenizer:
-    """The tokenizer; the same on every machine, for it depends on the wordings and SEED only."""
+    """The tokenizer; the same on every machine, for it depends on PIECES only."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = chosen(SIZE - len(alphabet) - len(MARKERS))
     tokens = [*alphabet, *(left + right for left, right in merges), *MARKERS]
@@ -106,3 +116,7 @@ class Coder:
         tokens = [*head, *body, self._id[END], *self._line]
         mine = message["role"] == "assistant"
         return tokens, [False] * len(head) + [mine] * (len(body) + 1) + [False]
+
+
+if __name__ == "__main__":
+    print(" ".join(frequent()))

@@ -2,8 +2,9 @@
 
 Rules: the schedule follows the clock: the learning rate is constant for the first part of the
 given minutes and then falls to zero, so a slower machine sees fewer tokens and still ends well.
-A checkpoint is written every three minutes and training goes on from it when started again. What
-is exported is the running average of the weights. Data is generated as it is needed, by SEED.
+A checkpoint is written every three minutes, and at SIGTERM; started again, training goes on
+from it. What is exported is the running average of the weights. Data is generated as it is
+needed, by SEED.
 Limits: two threads by default; the figures depend on the machine, so two runs are alike, not
 equal.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,8 @@ SEED = 20264633
 TOKENS = 4096  # a step
 SAVE_EVERY = 180.0  # seconds
 # Lengths of the sequences and how often a step is made of each: before LATE, and after it.
-LENGTHS = {128: 20, 256: 55, 512: 22, 1024: 3}
-LATE_LENGTHS = {128: 20, 256: 40, 512: 30, 1024: 10}
+LENGTHS = {256: 75, 512: 22, 1024: 3}
+LATE_LENGTHS = {256: 60, 512: 30, 1024: 10}
 LATE = 0.6
 FLAT = 0.35  # of the time, at the full learning rate
 WARM = 100  # steps
@@ -171,7 +173,9 @@ def main() -> None:
     last = saved = logged = time.monotonic()
     losses: list[float] = []
     before = run.tokens
-    while run.spent < run.seconds:
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
+    while run.spent < run.seconds and not ended:
         losses.append(run.learn(body))
         now = time.monotonic()
         run.spent += now - last

@@ -11,6 +11,8 @@ import random
 import zlib
 from collections.abc import Callable
 
+from infd.demo.pieces import PIECES
+
 
 def _split(text: str) -> list[str]:
     return text.split()
@@ -107,9 +109,16 @@ _VOWELS = _split("a e i o u a e i o u ai ea oo")
 _ENDS = ["", "", "", "n", "r", "l", "s", "m", "t", "k", "nd", "rt", "x", "p", "g"]
 
 
+# Each of these is one token, whose letters can only be learned from that very word.
+KNOWN = frozenset(piece.strip("_").lower() for piece in PIECES)
+
+# A word may begin with any of these as one token: each must be met before other letters, too.
+PREFIXES = sorted({word[:end] for word in KNOWN for end in range(2, len(word) + 1)})
+
+
 def fresh(value: str) -> bool:
-    """Whether a value is kept for evaluation."""
-    return zlib.crc32(value.lower().encode()) % 10 == 0
+    """Whether a value is kept for evaluation; never the tokenizer's own words, see KNOWN."""
+    return value.lower() not in KNOWN and zlib.crc32(value.lower().encode()) % 10 == 0
 
 
 def coined(rng: random.Random, shortest: int, longest: int) -> str:
@@ -130,6 +139,16 @@ def jumble(rng: random.Random, shortest: int, longest: int) -> str:
     return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(length))
 
 
+# For lines to repeat: other scripts and signs, each of several bytes, and everyday small words.
+SIGNS = (
+    "äöüßéèêçñøåłžčışğæœœαβγδλπωабвгдежзилмно"
+    "прстуяאבגدبתहनमक日本語漢字中文한국어€£°½×→✓♥🙂🎉🚀🌍👍🐱"
+)
+SMALL = """a an the of in on at to is was and or not we you they it this that with for from over
+under quick brown lazy fox jumps runs goes likes sees my your his her some many no yes one two three
+four five good new very here there 1 2 3 10 42 100""".split()  # noqa: SIM905
+
+
 class Values:
     """Draws values of one side: of evaluation if ``held``, else of training."""
 
@@ -146,9 +165,17 @@ class Values:
     def name(self, listed: list[str] = NAMES) -> str:
         """A first name, or the name of a pet or a city, by the list given."""
         rng = self.rng
-        return self._draw(
-            lambda: rng.choice(listed) if rng.random() < 0.5 else coined(rng, 3, 8).capitalize()
-        )
+
+        def make() -> str:
+            name = rng.choice(listed) if rng.random() < 0.5 else coined(rng, 3, 8).capitalize()
+            if rng.random() < 0.05:
+                name += " " + coined(rng, 3, 8).capitalize()
+            elif not self.held and rng.random() < 0.03:
+                spot = rng.randrange(1, len(name))
+                name = name[:spot] + rng.choice(SIGNS) + name[spot + 1 :]
+            return name
+
+        return self._draw(make)
 
     def colour(self) -> str:
         """A colour, often with a shade."""
@@ -176,6 +203,10 @@ class Values:
 
         def make() -> str:
             kind = rng.random()
+            if kind < 0.1 and not self.held:
+                return rng.choice(PIECES).strip("_").lower()
+            if kind < 0.3 and not self.held:
+                return rng.choice(PREFIXES) + coined(rng, 1, 4)
             if kind < 0.4:
                 return rng.choice(WORDS)
             if kind < 0.75 or self.held:
@@ -190,3 +221,33 @@ class Values:
     def words(self, most: int) -> str:
         """One to ``most`` words."""
         return " ".join(self.word() for _ in range(self.rng.randint(1, most)))
+
+    def phrase(self) -> str:
+        """One to four words, in training often small ones."""
+        small = not self.held and self.rng.random() < 0.4
+        if not small:
+            return self.words(4)
+        count = self.rng.randint(2, 4)
+        return " ".join(
+            self.rng.choice((self.word(), self.rng.choice(SMALL))) for _ in range(count)
+        )
+
+    def line(self) -> str:
+        """A line to repeat that is not only words: small words, signs, numbers, capitals."""
+        rng = self.rng
+        parts = []
+        for _ in range(rng.randint(1, 9)):
+            kind = rng.random()
+            part = rng.choice(SMALL)
+            if kind < 0.3:
+                part = self.word()
+            elif kind < 0.4:
+                part = self.number()
+            elif kind < 0.5:
+                part = "".join(rng.choice(SIGNS) for _ in range(rng.randint(1, 4)))
+            elif kind < 0.55:
+                part = self.word().upper()
+            elif kind < 0.65:
+                part = self.word().capitalize()
+            parts.append(part + (rng.choice(",-:;") if rng.random() < 0.06 else ""))
+        return " ".join(parts)

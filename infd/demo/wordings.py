@@ -8,7 +8,7 @@ Limits: English, short sentences, one request a message.
 
 from __future__ import annotations
 
-from infd.demo.grammar import Group, draw
+from infd.demo.grammar import Group, draw, words
 
 HELLO = "[|hi, |hello, |hey, |by the way, |just so you know, |well, |okay, |listen, ]"
 ASIDE = "[|please remember that |remember that |note that |you should know that |i think ]"
@@ -196,7 +196,6 @@ TASKS: dict[str, list[str]] = {
     ],
 }
 
-# A name that occurs in one half of the book of wordings is a value of the other.
 SYSTEM: dict[str, list[str]] = {
     "plain": [
         "you are a [helpful|friendly|kind|good|polite|short] [assistant|model|chat model]"
@@ -232,6 +231,33 @@ SYSTEM: dict[str, list[str]] = {
         '[|the words ]["{x}".|{x}]',
         '[always |][say|add|write] ["{x}"|{x}] at the end of [every|each|your] '
         "[answer|reply|message].",
+    ],
+}
+
+# Further intents are divided for themselves, so that they change no other intent's draw.
+FURTHER: dict[str, list[str]] = {
+    "task add short": [
+        "[what is |what's |how much is |tell me |so, |and |now |okay, |hey, |well, |]"
+        "{a}+{b}[?|=|=?| please?| then?| again?]",
+        "[calculate |compute |add |please calculate |please compute |can you compute "
+        "|can you calculate |work out ]{a}+{b}[.| for me.| now.| please.]",
+    ],
+    "system role": [
+        "[from now on |now |]you are a {x}[.| in a story.| who answers questions.| "
+        "who helps people.| and you answer questions.]",
+        "[please |][act|answer|reply|speak|talk] as a {x}[.| would.| in a story.| please.]",
+        "you are a [friendly|good|helpful|kind|polite] {x}[.| in a story.| who answers questions.| "
+        "who helps people.]",
+    ],
+    "chat maker": [
+        f"{OPEN}who [made|built|trained|created|programmed] [you|this model][?| please?]",
+        f"{OPEN}[where do you come from|where are you from][?| please?]",
+        f"{OPEN}by whom were you [made|built|trained|created][?| please?]",
+    ],
+    "chat size": [
+        f"{OPEN}how [big|large|small] [are you|is this model][?| please?| really?]",
+        f"{OPEN}how many parameters [do you have|are in you|does this model have][?| please?]",
+        f"{OPEN}what is your [size|number of parameters][?| please?]",
     ],
 }
 
@@ -333,5 +359,13 @@ def book() -> dict[str, Group]:
         for part, intents in parts.items()
         for intent, patterns in intents.items()
     }
+    groups |= {intent: draw(intent, patterns) for intent, patterns in FURTHER.items()}
     groups["unknown"] = draw("unknown", UNKNOWN)
+    # Without its signs "{a}+{b}" is "{a} + {b}": keep the two intents' sides apart.
+    long, short = groups["task add"], groups["task add short"]
+    held, train = ({words(line) for line in side} for side in (long.held, long.train))
+    groups["task add short"] = Group(
+        tuple(line for line in short.train if words(line) not in held),
+        tuple(line for line in short.held if words(line) not in train),
+    )
     return groups

@@ -83,6 +83,16 @@ def test_two_lines(chat: PlainChat, told: str, asked: str) -> None:
     assert "Ada" in chat.reply(messages)
 
 
+def test_twenty_turns(chat: PlainChat) -> None:
+    messages: list[dict[str, str]] = []
+    asked = ["Count from 1 to 9.", "What is 2 + 3?", "Thank you.", "What does exec_next do?"]
+    for line in ["My name is Ada.", *asked * 4, "Hello!", "How are you?", "What is my name?"]:
+        messages.append({"role": "user", "content": line})
+        messages.append({"role": "assistant", "content": chat.reply(messages)})
+    assert len(messages) == 40
+    assert "Ada" in messages[-1]["content"]
+
+
 def test_the_system_prompt_names_it(chat: PlainChat) -> None:
     system = {"role": "system", "content": "Your name is Kestrel."}
     assert "Kestrel" in chat.reply([system, {"role": "user", "content": "What is your name?"}])
