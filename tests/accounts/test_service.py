@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -387,29 +384,3 @@ async def test_after_closing_changes_are_refused(accounts: Accounts) -> None:
     accounts.close()
     with pytest.raises(StoreError, match="shutting down"):
         await accounts.update("ada", batch_set=1)
-
-
-_KILLED = """
-import asyncio, pathlib, sys
-from infd.accounts.service import Accounts
-async def main():
-    accounts = Accounts.open(pathlib.Path(sys.argv[1]))
-    await accounts.update("ada", system_prompt="answered")
-    await accounts.delete("boss")
-    print("answered", flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
-
-
-def test_an_answered_change_survives_a_kill(folder: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", _KILLED, str(folder)], stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "answered\n"
-        child.send_signal(signal.SIGKILL)
-    store = Store.open(folder)
-    (account,) = store.load().values()
-    store.close()
-    assert (account.user.username, account.user.system_prompt) == ("ada", "answered")

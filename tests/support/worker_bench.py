@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
+
+from infd.engine.context import LlamaContext
 from infd.engine.model import Model
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.templates import Renderer
@@ -112,3 +116,38 @@ class Bench:
         reply = await self.start(worker, request)
         await reply.ended.wait()
         return reply
+
+
+Models = Callable[[str], Model]
+HELLO = (("user", "hello there, what is your name?"),)
+
+
+def held(worker: Worker) -> list[int]:
+    """The tokens that the worker's context holds."""
+    context = worker._engine.context
+    assert context is not None
+    return context.tokens
+
+
+class Gate:
+    """Holds the worker's thread before a decode until the test has done what it is about."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, method: str, at: int) -> None:
+        self.reached = asyncio.Event()
+        self._open = threading.Event()
+        loop = asyncio.get_running_loop()
+        original = getattr(LlamaContext, method)
+        calls = 0
+
+        def held_up(context: LlamaContext, *args: object, **keys: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                loop.call_soon_threadsafe(self.reached.set)
+                self._open.wait()
+            return original(context, *args, **keys)
+
+        patch.setattr(LlamaContext, method, held_up)
+
+    def open(self) -> None:
+        self._open.set()
