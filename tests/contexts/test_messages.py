@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from infd.contexts.messages import Messages, with_system_prompt
 from infd_protocol.errors import ExecMessageIdMismatch, InfInvalidParams
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from infd.contexts.reply import MAX_PIECE, Reader, Reply
 from infd_protocol.errors import (
     ExecMissingMessage,

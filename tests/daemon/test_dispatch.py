@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 
 import pytest
+
 from infd.dispatch import HANDLERS, Answer, Result, handler, require_complete, start
 from infd_protocol.operations import OPERATIONS
 
