@@ -38,7 +38,10 @@ def test_the_file_is_small_and_complete() -> None:
         assert model.template is not None
         assert "<|im_start|>" in model.template
         assert "add_generation_prompt" in model.template
-        assert not model.adds_bos
+        # No beginning token, whoever asks for one.
+        assert model.tokenize("a", special=True, bos=True) == model.tokenize(
+            "a", special=True, bos=False
+        )
         assert model.end_tokens
     finally:
         model.close()
