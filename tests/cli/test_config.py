@@ -175,11 +175,15 @@ def test_the_sample_says_every_key_and_its_default(home: Path) -> None:
         if "kind" in row.metadata
     }
     assert names == known
-    # Put in force, the defaults that are values change nothing.
-    meant = [line for line in bare if not line.endswith('""') and "STATE" not in line]
-    top = meant[: next(i for i, line in enumerate(meant) if line.startswith("load = "))]
-    defaults = config.load()
-    assert dataclasses.replace(loaded(home, "\n".join(top)), file=None) == defaults
+    # Put in force in the state folder, all of it is accepted, and the top changes nothing.
+    state = home / "state"
+    state.mkdir()
+    written(state, "\n".join(line[2:] for line in text.splitlines() if "# " in line and " = " in line
+                             or line == "# [models.NAME]"))  # fmt: skip
+    found = config.load(state=str(state))
+    assert found.models["NAME"].path == state / "models" / "NAME.gguf"
+    assert dataclasses.replace(found, file=None, models={}) == config.load(state=str(home / "state"),
+                                                                           )
 
 
 def test_the_table_has_a_sentence_for_every_key() -> None:
