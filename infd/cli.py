@@ -19,7 +19,7 @@ from infd import __version__, commands
 from infd.failures import CommandError
 from infd_protocol.errors import InfdError
 
-SERVER_EXTRAS = ("cryptography", "jinja2", "llama_cpp", "structlog", "uvloop")
+SERVER_EXTRAS = ("cryptography", "jinja2", "llama_cpp", "numpy", "structlog", "uvloop")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -40,6 +40,13 @@ from infd.settings import (
 )
 
 FILE_NAME = "infd.toml"
+_IN_FILE = {
+    "state": '"."',
+    "models_folder": '"models"',
+    "path": '"models/NAME.gguf"',
+    "ctxsize": "8192",
+}
+"""What the sample shows of defaults that are no constants: seen from the state folder."""
 NAME_BYTES = 255
 """The longest model name: what a file name may have on Linux's file systems."""
 
@@ -190,13 +197,13 @@ def sample() -> str:
         '# Sizes: bytes, or text such as "16MiB". Durations: seconds.',
     ]
     for row in _rows(Config):
-        lines += ["", f"# {row.metadata['doc']} ({row.metadata['kind'].word})", _shown(row)]
+        lines += ["", f"# {row.metadata['doc']} ({row.metadata['kind'].word})", _in_file(row)]
     lines += [
         "", "# One table for a model that is elsewhere, or that is loaded at start:",
         "# [models.NAME]",
     ]  # fmt: skip
     for row in _rows(ModelConfig):
-        lines += [f"# {row.metadata['doc']} ({row.metadata['kind'].word})", _shown(row)]
+        lines += [f"# {row.metadata['doc']} ({row.metadata['kind'].word})", _in_file(row)]
     return "\n".join(lines) + "\n"
 
 
@@ -224,6 +231,10 @@ def _shown(row: Field[Any]) -> str:
         return f'# {row.name} = "{row.metadata["shown"]}"'
     # JSON's text, number and truth values are written as TOML's.
     return f"# {row.name} = {json.dumps(row.default)}"
+
+
+def _in_file(row: Field[Any]) -> str:
+    return f"# {row.name} = {_IN_FILE[row.name]}" if row.name in _IN_FILE else _shown(row)
 
 
 def _check(config: Config) -> None:

@@ -3,6 +3,9 @@
 - With --url or INFD_URL: over the wire, and nowhere else.
 - Else, if no daemon holds the state folder: in the folder (users only), without an access token.
 - Else: over the wire, at the address that the configuration gives.
+
+Who names no folder may mean a daemon that runs on another one: if the usual folder was never
+made, the daemon at the usual address is asked; what is done in it is said on standard error.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING
 from infd import config
 from infd.config import Config
 from infd.failures import CommandError
-from infd.wire import Address, Operations, Wire
+from infd.wire import Address, Operations, Wire, WireError
 
 if TYPE_CHECKING:
     from infd.accounts.offline import OfflineAccounts
@@ -54,21 +57,58 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
     url = given.url or os.environ.get("INFD_URL", "")
     if not url:
         settings = config.load(given.config, state=given.state)
-        accounts = _open_folder(settings) if offline else None
+        named = bool(given.state or given.config or os.environ.get("STATE_DIRECTORY"))
+        made = named or _was_made(settings.state)
+        accounts = _open_folder(settings) if offline and made else None
         if accounts is not None:
             from infd.models.registry import Registry
             from infd.stopped import StoppedDaemon
 
-            with accounts, _plainly():
+            with accounts, _plainly(), warnings_told():
                 yield StoppedDaemon(accounts, Registry(settings).names)
+            if not named:
+                print(f"infd: this was in {settings.state}, on which no daemon runs (--state DIR "
+                      "names another folder)", file=sys.stderr)  # fmt: skip
             return
         host = settings.host if settings.host not in ("", "0.0.0.0", "::") else LOOPBACK
         address = Address(host, settings.port)
     else:
         address = Address.parse(url)
-    with Wire(address) as wire:
+        made = True
+    with _connected(address, "" if made else str(settings.state)) as wire:
         wire.login(address.user or ADMIN, _token(given.token_file, address.user or ADMIN))
         yield wire
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """What the models folder gives cause to warn of is told on standard error meanwhile."""
+    from infd import logs
+
+    logs.configure("console", "warning")
+    try:
+        yield
+    finally:
+        logs.close()
+
+
+def _connected(address: Address, never_made: str) -> Wire:
+    """A connection; if there is none and `never_made` is a folder, both are told of."""
+    try:
+        return Wire(address)
+    except WireError as error:
+        if not never_made:
+            raise
+        raise ReachError(
+            f"{error}, and {never_made} holds no infd state: start the daemon, or name its folder "
+            "with --state DIR"
+        ) from None
+
+
+def _was_made(state: Path) -> bool:
+    from infd.accounts.store import DATABASE
+
+    return os.path.exists(state / DATABASE)
 
 
 def is_running(state: Path) -> bool:

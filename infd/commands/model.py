@@ -22,18 +22,21 @@ def register(subparsers: Any) -> None:
         return added
 
     action("list", "List the models that there are, and which are loaded.", _list)
-    action("info", "Describe a model.", _info).add_argument("name")
+    action("info", "Describe a model.", _info).add_argument("name", metavar="NAME")
     load = action("load", "Load a model, or change the budget of a loaded one.", _load)
-    load.add_argument("name")
-    load.add_argument("ctxsize", type=int, help="tokens that all its contexts may have together")
-    action("unload", "End a model's contexts and free its memory.", _unload).add_argument("name")
+    load.add_argument("name", metavar="NAME")
+    load.add_argument(
+        "ctxsize", metavar="CTXSIZE", type=int,
+        help="tokens that all its contexts may have together",
+    )  # fmt: skip
+    unload = action("unload", "End a model's contexts and free its memory.", _unload)
+    unload.add_argument("name", metavar="NAME")
 
 
 def run(given: argparse.Namespace) -> int:
     with reach(given, offline=False) as daemon:
         answer = given.does(daemon, given)
-    if answer is not None:
-        print(json.dumps(answer) if given.json else _as_text(answer))
+    print(json.dumps(answer) if given.json else _as_text(answer))
     return 0
 
 
@@ -54,12 +57,18 @@ def _info(daemon: Operations, given: argparse.Namespace) -> Any:
 
 def _load(daemon: Operations, given: argparse.Namespace) -> Any:
     daemon.call("inf_load_model", MODEL=given.name, CTXSIZE=given.ctxsize)
-    return _info(daemon, given) if given.json else None
+    return _now(daemon, given)
 
 
 def _unload(daemon: Operations, given: argparse.Namespace) -> Any:
     daemon.call("inf_unload_model", MODEL=given.name)
-    return _info(daemon, given) if given.json else None
+    return _now(daemon, given)
+
+
+def _now(daemon: Operations, given: argparse.Namespace) -> Any:
+    """What a person sees of the change: the model's line of the list."""
+    model = _info(daemon, given)
+    return model if given.json else [model]
 
 
 def _as_text(answer: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from infd import config
 from infd.config import Config
 from infd.failures import CommandError
+from infd.reach import warnings_told
 
 
 def register(subparsers: Any) -> None:
@@ -75,7 +76,8 @@ def settings(given: argparse.Namespace) -> Config:
 def run(given: argparse.Namespace) -> int:
     chosen = settings(given)
     if given.check:
-        return check(chosen)
+        with warnings_told():
+            return check(chosen)
     from infd import logs, notify
     from infd.accounts.store import StoreError
     from infd.server import StartError, serve
@@ -128,10 +130,11 @@ def check(chosen: Config) -> int:
         try:
             header = read_header(file.path)
             said = f"{header.architecture}, {file.size()} bytes"
-        except (HeaderError, OSError) as error:
-            broken += 1
-            said = f"cannot be used: {error}"
-        when = ", loaded at start" if file.settings.load else ""
+            when = ", loaded at start" if file.settings.load else ""
+        except HeaderError as error:
+            broken, said, when = broken + 1, f"cannot be used: {error}", ""
+        except OSError as error:
+            broken, said, when = broken + 1, f"{error.filename}: {error.strerror}", ""
         print(f"  {name}: {said}{when}")
     if broken:
         raise CommandError(f"{broken} of the models cannot be used")

@@ -14,6 +14,7 @@ from infd.failures import UsageError
 from infd.machine import usable_cores
 from infd.reach import add_options, reach
 from infd.wire import Answer, Operations
+from infd_protocol.errors import InfdError
 from infd_protocol.operations import OPERATIONS, SAMPLING, Key
 from infd_protocol.values import Kind
 
@@ -37,7 +38,7 @@ def register(subparsers: Any) -> None:
         added.add_argument("--json", action="store_true", help="as JSON")
         added.set_defaults(run=run, does=does)
         if name != "list":
-            added.add_argument("name", help="the user's name")
+            added.add_argument("name", metavar="NAME", help="the user's name")
         return added
 
     action("list", "List the users.", _list)
@@ -153,8 +154,15 @@ def _modify(daemon: Operations, given: argparse.Namespace) -> Any:
     changes = list(_changes(daemon, given))
     if not changes:
         raise UsageError("nothing to change; infd user modify --help lists what there is")
+    done: list[str] = []
     for operation, data, keys in changes:
-        daemon.call(operation, data, USERNAME=given.name, **keys)
+        try:
+            daemon.call(operation, data, USERNAME=given.name, **keys)
+        except InfdError as error:
+            if done:
+                error.detail += f" Before that was done: {', '.join(done)}."
+            raise
+        done.append(operation)
     return _show(daemon, given) if given.json else None
 
 

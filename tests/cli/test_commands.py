@@ -155,6 +155,24 @@ def test_what_is_not_there_is_one_line(infd: Infd, tmp_path: Path, state: Path) 
     assert "plaintext" in infd("serve", "--config", "/dev/null", "--listen", "0.0.0.0:1").complaint
 
 
+def test_a_change_that_is_refused_half_way_says_what_was_done(infd: Infd, state: Path) -> None:
+    said = infd("user", "modify", "admin", "--batch-set", "7", "--flags", "FLY", "--state", state)
+    assert "FLY" in said.complaint
+    assert "Before that was done: inf_modify_user_batch_size." in said.complaint
+
+
+def test_the_usual_folder_is_named_when_it_was_not_asked_for(
+    infd: Infd, state: Path, tmp_path: Path
+) -> None:
+    usual = tmp_path / "home" / "infd"
+    shutil.copytree(state, usual)
+    shutil.rmtree(usual / "models", ignore_errors=True)
+    ran = infd("user", "create", "ada")
+    assert len(ran.out.strip()) == 43
+    assert f"in {usual}" in ran.err
+    assert infd("user", "list", "--state", usual).err == ""
+
+
 def test_a_damaged_or_foreign_store_is_one_line(infd: Infd, state: Path) -> None:
     (state / "users.db").write_bytes(b"no database at all" * 500)
     assert "damaged" in infd("serve", "--state", state).complaint

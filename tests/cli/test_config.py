@@ -176,14 +176,14 @@ def test_the_sample_says_every_key_and_its_default(home: Path) -> None:
     }
     assert names == known
     # Put in force in the state folder, all of it is accepted, and the top changes nothing.
-    state = home / "state"
-    state.mkdir()
-    written(state, "\n".join(line[2:] for line in text.splitlines() if "# " in line and " = " in line
-                             or line == "# [models.NAME]"))  # fmt: skip
-    found = config.load(state=str(state))
+    state = home / "home" / "infd"
+    state.mkdir(parents=True)
+    meant = [line[2:] for line in text.splitlines() if " = " in line or line == "# [models.NAME]"]
+    written(state, "\n".join(meant))
+    found = config.load()
     assert found.models["NAME"].path == state / "models" / "NAME.gguf"
-    assert dataclasses.replace(found, file=None, models={}) == config.load(state=str(home / "state"),
-                                                                           )
+    (state / "infd.toml").unlink()
+    assert dataclasses.replace(found, file=None, models={}) == config.load()
 
 
 def test_the_table_has_a_sentence_for_every_key() -> None:

@@ -43,11 +43,12 @@ def test_models(reach: Infd) -> None:
     assert listed["demo"]["loaded"]
     assert not listed["tiny"]["loaded"]
     assert "header" in listed["broken"]["problem"]
-    assert reach("model", "load", "tiny", "4096").status == 0
-    assert "tiny  llama  loaded, 0 of 4096 tokens in 0 contexts\n" in reach("model", "list").out
+    loaded = "tiny  llama  loaded, 0 of 4096 tokens in 0 contexts\n"
+    assert reach("model", "load", "tiny", "4096").out == loaded
+    assert loaded in reach("model", "list").out
     assert "budget_free: 4096" in reach("model", "info", "tiny").out
     assert json.loads(reach("model", "load", "tiny", "96", "--json").out)["budget_free"] == 96
-    assert reach("model", "unload", "tiny").status == 0
+    assert reach("model", "unload", "tiny").out == "tiny  llama  not loaded\n"
     assert not json.loads(reach("model", "info", "tiny", "--json").out)["loaded"]
     assert "INF_UNABLE_TO_OPEN_MODEL_FILE" in reach("model", "load", "broken", "9").complaint
     assert "INF_MODEL_NAME_MISMATCH" in reach("model", "load", "none", "9").complaint
@@ -90,6 +91,21 @@ def test_a_held_folder_means_the_wire(infd: Infd, daemon: Daemon, tmp_path: Path
     assert "cannot be read" in infd("user", "list", *where, "--token-file", "/none").complaint
     assert "in use" in infd("serve", *where).err
     assert "in use by a running daemon" in infd("serve", "--check", *where).out
+
+
+def test_a_usual_folder_never_made_means_the_usual_address(
+    infd: Infd, daemon: Daemon, tmp_path: Path
+) -> None:
+    """As in the README: the daemon runs on a folder that the other commands are not told of."""
+    usual = tmp_path / "home" / "infd"
+    usual.mkdir(parents=True)
+    (usual / "infd.toml").write_text(f"listen = '{daemon.host}:{daemon.port}'\n")
+    assert "admin  superuser" in infd("user", "list", INFD_TOKEN=daemon.admin).out
+    (usual / "infd.toml").write_text("listen = '127.0.0.1:1'\n")
+    said = infd("user", "list", INFD_TOKEN=daemon.admin).complaint
+    assert "no daemon answers on 127.0.0.1:1" in said
+    assert f"{usual} holds no infd state" in said
+    assert infd("user", "list", "--state", usual).complaint.endswith(f"infd init --state {usual}\n")
 
 
 def test_the_log_has_no_token_and_no_text(reach: Infd, daemon: Daemon) -> None:
