@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.daemon import Daemon
+from support.daemon import Daemon, until
 from support.raw_client import RawClient
 
 LONG = 600
@@ -249,8 +249,7 @@ def test_a_run_reaches_its_end_unread(client: RawClient) -> None:
     """Far beyond `run_ahead`; a client that polls the status and then drains gets it all."""
     ctxid = client.context("endless", 2000)
     begin(client, ctxid)
-    while client.ok("inf_get_context_status", CTXID=ctxid).code == 2009:
-        pass
+    until(lambda: client.ok("inf_get_context_status", CTXID=ctxid).code != 2009)
     text, last = client.reply(ctxid)
     assert last.keys["FINISH_REASON"] == "length"
     assert last.keys["TOKENS_OUT"] > 1900

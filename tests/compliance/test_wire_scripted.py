@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support import daemon as daemons
 from support import scripted_daemon
-from support.daemon import BUDGET, Daemon
+from support.daemon import BUDGET, Daemon, until
 from support.endless import TABLE, endless
 from support.raw_client import RawClient
 from support.scripted_daemon import Script
@@ -112,8 +112,7 @@ def test_a_failure_that_nobody_waits_for_is_told_once(client: RawClient, script:
     ctxid = client.context("endless", 30_000)
     script.on("prompt", "crash in the worker")
     client.execute(ctxid, client.say(ctxid, "go"))
-    while client.call("inf_get_context_status", CTXID=ctxid).code != 2013:
-        pass
+    until(lambda: client.call("inf_get_context_status", CTXID=ctxid).code == 2013)
     client.refused(2013, "exec_next", CTXID=ctxid)
     client.refused(3003, "exec_next", CTXID=ctxid)
     client.ok("inf_destroy_context", CTXID=ctxid)

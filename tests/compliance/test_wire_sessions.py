@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support import daemon as daemons
-from support.daemon import BUDGET, Daemon
+from support.daemon import BUDGET, Daemon, until
 from support.endless import TABLE, endless
 from support.people import People
 from support.raw_client import RawClient
@@ -150,12 +150,10 @@ def test_an_unused_session_without_a_connection_ends() -> None:
         client.context(size=64)
         with RawClient(daemon).login("admin", daemon.admin) as watcher:
             client.close()
-            while watcher.ok("inf_get_server_stats").keys["SESSIONS"] > 1:
-                pass
+            until(lambda: watcher.ok("inf_get_server_stats").keys["SESSIONS"] <= 1)
             with RawClient(daemon, client.stok) as late:
                 late.refused(2002, "inf_get_context_ids")
-            while watcher.ok("inf_get_model_info", MODEL="demo").keys["BUDGET_USED"]:
-                pass
+            until(lambda: watcher.ok("inf_get_model_info", MODEL="demo").keys["BUDGET_USED"] == 0)
 
 
 def test_a_connected_session_without_requests_ends() -> None:
@@ -183,8 +181,7 @@ def test_a_run_without_a_connection_is_orphaned() -> None:
         seen = client.ok("exec_next", CTXID=ctxid).data or ""
         client.close()
         with RawClient(daemon).login("admin", daemon.admin) as watcher:
-            while watcher.ok("inf_get_server_stats").keys["RUNS"]:
-                pass
+            until(lambda: watcher.ok("inf_get_server_stats").keys["RUNS"] == 0)
         with RawClient(daemon, client.stok) as back:
             text, last = back.reply(ctxid, 0)
             assert last.keys["FINISH_REASON"] == "orphaned"
@@ -201,8 +198,7 @@ def test_a_prompt_without_a_connection_is_aborted() -> None:
         assert client.ok("inf_get_context_status", CTXID=ctxid).code == 2009
         client.close()
         with RawClient(daemon).login("admin", daemon.admin) as watcher:
-            while watcher.ok("inf_get_server_stats").keys["RUNS"]:
-                pass
+            until(lambda: watcher.ok("inf_get_server_stats").keys["RUNS"] == 0)
         with RawClient(daemon, client.stok) as back:
             back.refused(2013, "exec_next", CTXID=ctxid)
             back.refused(3003, "exec_next", CTXID=ctxid)
@@ -225,6 +221,7 @@ def test_a_run_that_takes_too_long_is_aborted() -> None:
 
 def test_lonely_sessions_make_room() -> None:
     """The user's own at once; another's only after the grace, which has passed here."""
+    whole = {"MODEL": "demo", "CTXSIZE": BUDGET}
     with short(orphan_grace=0.0) as daemon, People(daemon) as people:
         ada = people.user(models=("demo",), CTXLENGTH=BUDGET)
         lost = ada.enter()
@@ -232,12 +229,10 @@ def test_lonely_sessions_make_room() -> None:
         with ada.enter() as client:
             client.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=64)
             lost.close()
-            while client.call("inf_create_context", MODEL="demo", CTXSIZE=BUDGET).code != 2000:
-                pass
+            until(lambda: client.call("inf_create_context", **whole).code == 2000)
         with RawClient(daemon, lost.stok) as gone:
             gone.refused(2002, "inf_get_context_ids")
-        while (people.root.call("inf_create_context", MODEL="demo", CTXSIZE=BUDGET).code) != 2000:
-            pass
+        until(lambda: people.root.call("inf_create_context", **whole).code == 2000)
 
 
 def test_another_users_lonely_session_is_left_in_peace_for_the_grace() -> None:
@@ -246,8 +241,7 @@ def test_another_users_lonely_session_is_left_in_peace_for_the_grace() -> None:
         lost = ada.enter()
         ctxid = lost.context(size=BUDGET)
         lost.close()
-        while people.root.ok("inf_get_server_stats").keys["CONNECTIONS"] > 1:
-            pass
+        until(lambda: people.root.ok("inf_get_server_stats").keys["CONNECTIONS"] <= 1)
         people.root.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=64)
         with RawClient(daemon, lost.stok) as back:
             assert back.ok("inf_get_context_status", CTXID=ctxid).code == 2010

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,13 +28,28 @@ from typing import Any
 
 from infd.demo import MODEL_PATH
 
-PATIENCE = 120.0
+PATIENCE = 60.0
 """Seconds after which a test gives a daemon up: a guard against hanging, not a measurement."""
 BUDGET = 16384
 ERRORS = ("incident", "unhandled", "unexpected failure", "worker failed", "Traceback")
 BUNDLED = MODEL_PATH
 
 Line = dict[str, Any]
+
+
+BREATH = 0.01
+"""Seconds between two askings, so that asking does not take the processor from what is awaited.
+No test depends on its length."""
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Ask again and again until it holds; each asking is a round trip to the daemon."""
+    deadline = time.monotonic() + PATIENCE
+    breath = threading.Event()
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError("it never came to hold")
+        breath.wait(BREATH)
 
 
 class DaemonError(AssertionError):

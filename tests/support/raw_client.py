@@ -147,7 +147,8 @@ class Wire:
     def request(self, seq: Any, op: Any, keys: Any = None, data: Any = None) -> None:
         """A request of any shape."""
         if isinstance(seq, int) and isinstance(op, str):
-            self._ops[seq] = op
+            # A seq that stands for two requests tells of neither.
+            self._ops[seq] = "" if seq in self._ops else op
         self.send(frames.frame(codec.encode([seq, op, {} if keys is None else keys, data])))
 
     def read(self) -> Answer | None:

@@ -45,7 +45,7 @@ def saw(op: str, seq: int, code: int, keys: Mapping[str, Any], data: Any) -> Non
     if not _active:
         return
     row = resolve(op)
-    name = row.name if row else ("" if seq == 0 else op)
+    name = row.name if row else ("" if seq == 0 else op or "?")
     _seen.add((name, code))
     complaint = disagreement(row, op, seq, code, keys, data)
     if complaint and len(_wrong) < 50:
@@ -60,7 +60,7 @@ def disagreement(
         return "" if code in SERVERS_OWN and _explained(keys) else "not the server's own"
     if row is None:
         known = code in {*FRAME_CODES, codes.PKT_UNDEFINED_OPERATION}
-        return "" if (known or not op) and _explained(keys) else "no such operation"
+        return "" if not op or (known and _explained(keys)) else "no such operation"
     if code in row.success and not (code == codes.INF_CONTEXT_INITIALIZING and "DETAIL" in keys):
         return _success_disagreement(row, keys, data)
     if code not in {*row.may_answer, *FRAME_CODES}:
