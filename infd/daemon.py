@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from infd.accounts.user import User
 from infd.config import Config
 from infd.contexts.context import Context
 from infd.engine.scheduler import Scheduler
+from infd.machine import usable_cores
 from infd.metrics import Metrics
 from infd.models.service import Models
 from infd.quotas import Quotas
@@ -31,7 +31,7 @@ class Daemon:
     def __init__(self, config: Config, accounts: Accounts) -> None:
         self.config = config
         self.accounts = accounts
-        self.cores = config.cores or available_cores()
+        self.cores = config.cores or usable_cores()
         self.scheduler = Scheduler(self.cores)
         self.quotas = Quotas(self.scheduler)
         self.sessions = Sessions(config)
@@ -124,8 +124,3 @@ class Daemon:
             await asyncio.wait(self._beside)
         await self.models.close()
         self.accounts.close()
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))

@@ -8,7 +8,6 @@ Synchronous; a change is durable when the method returns.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from infd.accounts.hashing import hash_token
 from infd.accounts.store import Account, Store, StoreError
 from infd.accounts.tokens import check_token, new_token
 from infd.accounts.user import User, check_username
+from infd.machine import usable_cores
 from infd_protocol.errors import InfUserAlreadyExists
 from infd_protocol.values import UINT32_MAX
 
@@ -36,7 +36,7 @@ def init(
     check_username(admin)
     if token is not None:
         check_token(token)
-    threads = cores or len(os.sched_getaffinity(0))
+    threads = cores or usable_cores()
     first = User(
         admin,
         acclimit=UINT32_MAX,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infd.failures import CommandError, UsageError
+from infd.machine import usable_cores
 
 NAMES = ("decode", "first_token", "calls", "latency", "memory", "connections")
 
@@ -66,7 +67,9 @@ def run(given: argparse.Namespace) -> int:
             f"--cache {cache}: the models to measure cannot be written ({error.strerror})"
         ) from None
     names = tuple(name for name in NAMES if name in (given.only or NAMES))
-    chosen = plan.Plan(large, small, sizes, names, len(os.sched_getaffinity(0)))
+    # Beside other work, threads that wait for each other spin: no way to look quickly.
+    cores = 1 if given.quick else usable_cores()
+    chosen = plan.Plan(large, small, sizes, names, cores)
     about: dict[str, Any] = {}
     rows: list[report.Row] = []
     try:
