@@ -22,10 +22,10 @@ BATCH = 512
 
 
 def contexts(
-    daemon: Throwaway, wire: Wire, plain: PlainSide, subject: Subject, *, count: int, threads: int
+    daemon: Throwaway, wire: Wire, plain: PlainSide, subject: Subject, *, count: int
 ) -> list[Row]:
     """Memory of `count` contexts over what the parts add up to. The model must not be loaded."""
-    daemon.set_threads(wire, threads)
+    daemon.set_threads(wire, 1)
     base = daemon.resident()
     daemon.load(wire, subject.name)
     loaded = daemon.resident()

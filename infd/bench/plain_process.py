@@ -69,6 +69,8 @@ class Served:
 def main() -> None:
     """Serve requests until standard input ends."""
     children.end_with_parent(os.getppid())
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever llama.cpp prints is no answer
     served: Served | None = None
     for line in sys.stdin.buffer:
         request: dict[str, Any] = json.loads(line)
@@ -83,7 +85,7 @@ def main() -> None:
                 answer = getattr(served, do)(**request)
         except Exception as error:
             answer = {"error": " ".join(str(error).split()) or type(error).__name__}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

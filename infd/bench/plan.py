@@ -60,7 +60,7 @@ def subjects(model: Path | None, cache: Path, quick: bool) -> tuple[Subject, Sub
     if model is not None:
         large = Subject(model, synthetic=False)
     else:
-        progress(f"writing {synthetic.LARGE.name} into {cache}")
+        progress(f"the model {synthetic.LARGE.name} in {cache}")
         large = Subject(synthetic.ensure(synthetic.LARGE, cache), synthetic=True)
     if MODEL_PATH.exists():
         return large, Subject(MODEL_PATH, synthetic=False)
@@ -78,9 +78,7 @@ def measure(plan: Plan, about: dict[str, object]) -> Iterator[Row]:
         if "memory" in plan.names:
             progress("memory of contexts")
             with Throwaway([large.path], threads=plan.cores) as daemon, daemon.log_in() as wire:
-                yield from footprint.contexts(
-                    daemon, wire, plain, large, count=sizes.contexts, threads=plan.cores
-                )
+                yield from footprint.contexts(daemon, wire, plain, large, count=sizes.contexts)
         if {"decode", "first_token", "latency", "calls"} & set(plan.names):
             yield from _served(plan, plain)
     if "connections" in plan.names:
@@ -106,11 +104,11 @@ def _served(plan: Plan, plain: PlainSide) -> Iterator[Row]:
             yield from calls.beside_decode(
                 daemon, wire, large, rounds=sizes.rounds, calls=sizes.paced_calls
             )
-        for subject, target in ((large, 0.95), (small, 0.8)):
+        for subject, target in {small: 0.8, large: 0.95}.items():
             if not {"decode", "first_token"} & set(plan.names):
                 break
             bare = plain
-            if subject is not large:
+            if subject != large:
                 bare = held.enter_context(PlainSide(subject.path, n_ctx=subject.ctxsize))
             if "decode" in plan.names:
                 counts = sorted({1, plan.cores}) if subject is large else [1]
