@@ -7,6 +7,7 @@ from infd.dispatch import Call, Result, handler
 from infd.engine.worker import Finished, Worker
 from infd.models.budget import UserShareFull
 from infd.models.service import LoadedModel, Reservation
+from infd.operations.targets import authorised
 from infd_protocol.errors import (
     InfFailedToCreateContext,
     InfInvalidParams,
@@ -30,19 +31,21 @@ def get_context_ids(call: Call) -> Result:
 @handler("inf_create_context")
 async def create_context(call: Call) -> Result:
     """Sessions that nobody is connected to give way before this is refused for want of room."""
-    loaded = _check(call)
     while True:
+        loaded = _check(call)
         try:
             context = await _create(call, loaded)
             return Result({"CTXID": context.ctxid})
         except (InfModelContextFull, InfFailedToCreateContext) as error:
             if not await _make_room(call, loaded, own_only=isinstance(error, UserShareFull)):
                 raise
-        if call.daemon.models.loaded(loaded.name) is not loaded:
-            raise InfModelNameMismatch(f"Model {loaded.name} was unloaded meanwhile.")
 
 
 def _check(call: Call) -> LoadedModel:
+    """The model, if this may be tried now. Making room waits: what was right may be so no more."""
+    if call.session.ended:
+        raise InfSessionTokenMismatch("The session was ended meanwhile.")
+    call.user_or_none = authorised(call)
     name, ctxsize, user = call.keys["MODEL"], call.keys["CTXSIZE"], call.user
     if not user.reaches(name):
         raise InfModelIsNotAccessible(f"User {user.username} may not use the model {name}.")
