@@ -25,8 +25,6 @@ VECTORS = json.loads(
 REQUESTS = [bytes.fromhex(v["hex"]) for v in VECTORS["requests"] + VECTORS["refused"]]
 RESPONSES = [bytes.fromhex(v["hex"]) for v in VECTORS["responses"]]
 INTERESTING = bytes([0, 1, 0x7F, 0x80, 0x8F, 0x90, 0x94, 0xA0, 0xBF, *range(0xC0, 0xE0), 0xFF])
-    [0, 1, 0x7F, 0x80, 0x8F, 0x90, 0x94, 0x9F, 0xA0, 0xBF, *range(0xC0, 0xE0), 0xFF]
-)
 
 
 def mutated(seeds: list[bytes], chance: random.Random) -> bytes:
