@@ -73,7 +73,9 @@ def log_in(client: Client, given: argparse.Namespace, *, ask: bool) -> tuple[str
     client.connect()
     username = client.address.username
     if not username and ask:
-        username = input("User: ").strip()
+        # Not input()'s own prompt: that would go to standard output, which may be a pipe.
+        print("User: ", end="", file=sys.stderr, flush=True)
+        username = input().strip()
     if not username:
         raise AddressError("Who logs in? Give --user NAME, or a URL infd://USER@HOST:PORT.")
     if not ask or find_token(None, given.token_file) is not None:

@@ -18,7 +18,6 @@ from infd_client import Client, Result, codes
 from infd_protocol.operations import OPERATIONS, Operation, resolve
 from infd_repl import access
 from infd_repl.keyvalues import SECRET, parse_words
-from infd_repl.view import View
 
 
 def find(name: str) -> Operation:
@@ -86,13 +85,20 @@ def _call(
     if given.json or not sys.stdout.isatty():
         print(as_json(result), flush=True)
     else:
+        from infd_repl.view import View
+
         View().result(row, result)
     return 0
 
 
 def _stream(client: Client, keys: dict[str, Any]) -> None:
-    view = View()
+    from infd_repl.plain import plain
+
+    shown = plain if sys.stdout.isatty() else str
     stream = client.stream(keys["CTXID"], offset=keys.get("OFFSET", 0), stok=keys.get("STOK"))
+    last = ""
     for piece in stream:
-        view.piece(piece)
-    view.end_line()
+        print(shown(piece), end="", flush=True)
+        last = piece
+    if not last.endswith("\n"):
+        print(flush=True)

@@ -96,13 +96,19 @@ def _call(given: argparse.Namespace) -> int:
 
 def _help(given: argparse.Namespace) -> int:
     from infd_repl.calling import find
+
+    if not given.op and not sys.stdout.isatty():
+        # For grep: one line each, however long.
+        width = max(map(len, OPERATIONS))
+        for row in OPERATIONS.values():
+            print(f"{row.name:{width}}  {row.doc}")
+        return 0
     from infd_repl.view import View
 
-    view = View()
     if given.op:
-        view.operation(find(given.op))
+        View().operation(find(given.op))
     else:
-        view.table(("operation", ""), [(row.name, row.doc) for row in OPERATIONS.values()])
+        View().table(("operation", ""), [(row.name, row.doc) for row in OPERATIONS.values()])
     return 0
 
 

@@ -82,11 +82,12 @@ def _help(repl: Repl, rest: str) -> None:
         repl.view.operation(find(name))
     else:
         repl.view.table(
-            ("command", ""), [(f"/{each.usage}", each.doc) for each in COMMANDS.values()]
+            ("operation", ""), [(f"/{row.name}", row.doc) for row in OPERATIONS.values()]
         )
         repl.view.line("")
+        # Last, because the top of a long list scrolls away.
         repl.view.table(
-            ("operation", ""), [(f"/{row.name}", row.doc) for row in OPERATIONS.values()]
+            ("command", ""), [(f"/{each.usage}", each.doc) for each in COMMANDS.values()]
         )
         repl.view.notice(
             "Enter sends; Esc-Enter or a backslash at the end goes on in a new line. Ctrl-C "
@@ -163,7 +164,11 @@ def _edit(repl: Repl, rest: str) -> None:
 
 def _system(repl: Repl, rest: str) -> None:
     if not rest:
-        repl.view.line(f"System message: {repl.talk.system or '(none)'}; /system - removes it.")
+        if repl.talk.system:
+            repl.view.line(f"System message: {repl.talk.system}")
+            repl.view.notice("/system TEXT changes it, /system - removes it.")
+        else:
+            repl.view.line("There is no system message; /system TEXT sets one.")
         return
     repl.talk.system = None if rest == "-" else rest
     old = repl.talk.chat
@@ -187,7 +192,8 @@ def _set(repl: Repl, rest: str) -> None:
             sampling.pop(name.lower(), None)
     for chat in repl.talk.chats.values():
         chat.sampling = dict(sampling)
-    repl.view.line(", ".join(f"{name}={value}" for name, value in sampling.items()) or "(nothing)")
+    told = ", ".join(f"{name}={value}" for name, value in sampling.items())
+    repl.view.line(told or "Nothing is set; /set temp=0.7 sets, /set temp= unsets.")
 
 
 def _status(repl: Repl, rest: str) -> None:
@@ -211,6 +217,7 @@ def _stop(repl: Repl, rest: str) -> None:
     chat.stop()
     assert chat.ctxid is not None
     repl.talk.client.exec_stop(ctxid=chat.ctxid)  # also a run that this chat did not start
+    repl.view.notice("Nothing runs in this context now.")
     repl.talk.refresh()
 
 

@@ -47,8 +47,12 @@ class Conversation:
     def chat(self) -> Chat:
         """The chat that is used now. Raises ValueError when there is none."""
         if self._current is None:
-            raise ValueError("There is no context yet; choose a model with /model NAME.")
+            raise ValueError("There is no context; a message makes one, or /model NAME.")
         return self.chats[self._current]
+
+    def ready(self) -> Chat:
+        """The chat that is used now, made if there is none. Raises as `begin` does."""
+        return self.begin() if self._current is None else self.chat
 
     @property
     def last(self) -> str:
@@ -107,6 +111,7 @@ class Conversation:
         self.chats.clear()
         self.sent.clear()
         self._current = None
+        self.facts = Facts()
 
     def log_in_again(self) -> None:
         """A new session and an empty context on the same model."""

@@ -18,7 +18,7 @@ def sampling_of(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _chat(client: Client, given: argparse.Namespace) -> Chat:
-    access.log_in(client, given, ask=False)
+    access.log_in(client, given, ask=sys.stdin.isatty())
     return client.chat(
         model=models.settle(client, given.model), ctxsize=given.context, system=given.system,
         **sampling_of(given),

@@ -11,7 +11,6 @@ from infd_client import (
     InfModelContextFull,
     InfModelIsNotAccessible,
     InfModelNameMismatch,
-    InfSessionTokenMismatch,
     PktOverloaded,
     ProtocolError,
 )
@@ -21,7 +20,6 @@ REPORTED = (InfdError, ClientError, ProtocolError, ValueError, OSError)
 """What a person may bring about, or meet; anything else is a fault of this program."""
 
 _HINTS: dict[type[InfdError], str] = {
-    InfSessionTokenMismatch: "log in again",
     InfModelIsNotAccessible: "see /models, or ask an administrator for access",
     InfModelNameMismatch: "see /models for the names",
     InfModelContextFull: "try a smaller context, or later",
@@ -38,7 +36,8 @@ def explain(error: BaseException, *, hints: bool = False) -> str:
     text = one_line(f"{error.name} ({error.code}): {error.detail}")
     after = error.keys.get("RETRY_AFTER")
     if isinstance(error, PktOverloaded) and isinstance(after, int | float):
-        return f"{text} Try again in {after:g} s."
+        # The daemon's own sentence often says it already.
+        return text if "again in" in text else f"{text} Try again in {after:g} s."
     if not hints:
         return text
     hint = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), "")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from infd_client import (
     Client,
     InfContextIdMismatch,
+    InfdError,
     InfSessionTokenMismatch,
     Stream,
 )
@@ -91,23 +92,31 @@ class Repl:
         if not line.strip():
             return
         if line.startswith("/") and not line.startswith("//"):
-            commands.run(self, line)
+            # Not anew for a context or a session that the person named.
+            gone = () if "STOK=" in line.upper() else InfSessionTokenMismatch
+            self._anew_if(gone, lambda: commands.run(self, line))
             return
         self._say(line[1:] if line.startswith("//") else line)
 
     def _say(self, text: str) -> None:
         def send() -> None:
-            stream = self.talk.chat.send(text)
+            stream = self.talk.ready().send(text)
             self.talk.remember(text)
             self.show(stream)
 
+        self._anew_if((InfSessionTokenMismatch, InfContextIdMismatch), send)
+
+    def _anew_if(
+        self, gone: type[InfdError] | tuple[type[InfdError], ...], work: Callable[[], None]
+    ) -> None:
+        """Do it; if the session is gone, once more in a new one."""
         try:
-            send()
-        except (InfSessionTokenMismatch, InfContextIdMismatch) as error:
-            self.view.problem(explain(error, hints=True))
+            work()
+        except gone as error:
+            self.view.problem(explain(error))
             self.talk.log_in_again()
             self.view.notice("Logged in again; the conversation begins anew.")
-            send()
+            work()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do it; what goes wrong is one line."""
@@ -142,12 +151,15 @@ def start(given: argparse.Namespace) -> int:
                 sampling=piped.sampling_of(given),
             )  # fmt: skip
             talk.refresh_names()
-            talk.begin(_choose(client, given.model, view))
-            facts = talk.facts
-            view.notice(
-                f"infd at {client.address}, model {facts.model}, {facts.size} tokens. "
-                "/help lists commands, Ctrl-D leaves."
-            )
+            talk.model = _choose(client, given.model, view)
+            try:
+                talk.begin()
+                where = f"model {talk.model}, {talk.facts.size} tokens"
+            except InfdError as error:
+                # No reason to leave: an administrator may load the model from here.
+                view.problem(explain(error, hints=True))
+                where = "no context yet"
+            view.notice(f"infd at {client.address}, {where}. /help lists commands, Ctrl-D leaves.")
             Repl(talk, view).run()
         except EOFError:
             print(file=sys.stderr)

@@ -257,6 +257,54 @@ def test_a_session_that_is_gone_is_opened_anew(tmp_path):
         terminal.leave()
 
 
+def test_a_command_too_opens_a_session_anew(tmp_path):
+    with scripted(tmp_path) as (server, terminal):
+        idle = server.handlers["inf_get_context_status"]
+
+        def gone(peer, request):
+            server.handlers["inf_get_context_status"] = idle
+            peer.answer(request, 2002, DETAIL="The session ended.")
+
+        server.handlers["inf_get_context_status"] = gone
+        printed = terminal.answer("/status")
+        assert "INF_SESSION_TOKEN_MISMATCH (2002): The session ended." in printed
+        assert "begins anew" in printed
+        assert "idle" in printed
+        # A session that the person named is the person's own affair.
+        server.handlers["inf_get_users"] = refusing(2002, DETAIL="No such session.")
+        printed = terminal.answer("/inf_get_users STOK=another")
+        assert "No such session." in printed
+        assert "anew" not in printed
+        terminal.leave()
+
+
+def test_a_model_that_is_not_loaded_leaves_the_prompt(daemon, tmp_path):
+    """Whoever may load it does so from here; the next message makes the context."""
+    url = f"infd://admin@{daemon.host}:{daemon.port}"
+    with at_terminal(url, daemon.admin, tmp_path, "--model", "twin", "--temp", "0") as terminal:
+        assert "INF_MODEL_NAME_MISMATCH (2004)" in terminal.expect("no context yet")
+        terminal.ready()
+        assert "There is no context" in terminal.answer("/status")
+        assert "not loaded" in terminal.answer("My name is Ada.")
+        terminal.answer("/inf_load_model MODEL=twin CTXSIZE=1024")
+        assert "Ada" in terminal.answer("My name is Ada.")
+        assert "twin" in terminal.answer("/status")
+        terminal.answer("/inf_unload_model MODEL=twin")
+        terminal.leave()
+
+
+def test_ask_asks_for_the_token_at_a_terminal(daemon, tmp_path):
+    url = f"infd://{daemon.host}:{daemon.port}"
+    with at_terminal(url, None, tmp_path, "ask", "What is infd?") as terminal:
+        terminal.expect("User: ")
+        terminal.child.send("admin\r")
+        terminal.expect("Access token of admin: ")
+        terminal.child.send(daemon.admin + "\r")
+        terminal.child.expect(pexpect.EOF)
+        assert "infd" in terminal.child.before
+        assert daemon.admin not in terminal.child.before
+
+
 def test_a_daemon_that_is_gone_leaves_the_prompt(tmp_path):
     def vanish(peer, request):
         peer.server.stop_listening()
