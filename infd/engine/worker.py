@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 import structlog
 
 from infd.engine.context import ContextMemory
-from infd.engine.errors import EngineError
+from infd.engine.errors import ContextError, EngineError
 from infd.engine.events import (
     Aborted,
     End,
@@ -114,12 +114,19 @@ class Worker:
         if self._thread is not None:
             raise RuntimeError("the worker was started already")
         loop = self._loop = asyncio.get_running_loop()
-        self._gone = loop.create_future()
         opened: asyncio.Future[None] = loop.create_future()
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._main, args=(opened,), name=f"infd {self.name}"[:15], daemon=True
         )
-        self._thread.start()
+        gone = self._gone = loop.create_future()
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Nothing runs that close() could wait for.
+            self._closing = True
+            gone.set_result(None)
+            raise ContextError(f"the machine gives no thread for it ({error})") from None
         try:
             await asyncio.shield(opened)
         except BaseException:
