@@ -14,7 +14,7 @@ from infd.accounts.user import User
 from infd.config import Config
 from infd.contexts.context import Context
 from infd.engine.scheduler import Scheduler
-from infd.machine import usable_cores
+from infd.machine import connection_limit, usable_cores
 from infd.metrics import Metrics
 from infd.models.service import Models
 from infd.quotas import Quotas
@@ -37,6 +37,7 @@ class Daemon:
         self.sessions = Sessions(config)
         self.metrics = Metrics()
         self.models = Models(config, end_contexts=self.end_contexts)
+        self.max_connections = connection_limit(config.max_connections)
         self.links: set[Link] = set()
         self.stopping = False
         self._all_gone: asyncio.Event | None = None
@@ -47,7 +48,7 @@ class Daemon:
 
     def admit(self, link: Link) -> InfdError | None:
         """Count a new connection in, or say why not."""
-        if len(self.links) >= self.config.max_connections:
+        if len(self.links) >= self.max_connections:
             return InfMaximumClients(
                 f"The daemon has {len(self.links)} connections already; try later."
             )

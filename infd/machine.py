@@ -1,4 +1,4 @@
-"""What the process may use of the machine: memory and cores, within every cgroup around it.
+"""What the process may use of the machine: memory, cores, open files.
 
 A container that is given 2 of 64 cores sees 64; computing with more threads than it is given
 collapses (ggml's threads wait for each other). Cgroups of version 1 and 2 are read; where nothing
@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+RESERVED_FILES = 64
+"""Descriptors that connections leave to files, pipes and helpers: without them no run starts."""
 
 ROOT = Path("/")
 
@@ -44,6 +48,20 @@ def usable_cores(root: Path = ROOT) -> int:
             quotas.append(int(quota) / int(period or 100_000))
     # A part of a core still runs a thread; rounding up loses less than leaving it idle.
     return max(1, min([len(os.sched_getaffinity(0)), *(math.ceil(quota) for quota in quotas)]))
+
+
+def connection_limit(wanted: int) -> int:
+    """`wanted` connections, or as many as the process's open files allow.
+
+    Raises the soft limit of open files as far as needed and allowed.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = wanted + RESERVED_FILES
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return wanted
+    allowed = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return min(wanted, max(allowed - RESERVED_FILES, allowed // 2))
 
 
 def _settings(root: Path, controller: str, file: str, old_file: str) -> Iterator[str]:
