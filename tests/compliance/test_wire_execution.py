@@ -111,8 +111,8 @@ def test_the_limit_of_the_prompt_is_exact(client: RawClient) -> None:
 
 
 def test_a_full_context_ends_the_reply(client: RawClient) -> None:
-    ctxid = client.context(size=40)
-    _, last = client.ask(ctxid, STORY)
+    ctxid = client.context("endless", 40)
+    _, last = client.ask(ctxid, "go")
     assert last.keys["FINISH_REASON"] == "length"
     assert last.keys["TOKENS_IN"] + last.keys["TOKENS_OUT"] == 40
 

@@ -156,6 +156,11 @@ class Recorder:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        scope = "every operation and code" if self._whole else "a part of the suite"
+        terminalreporter.write_line(
+            f"recorder: {len(_seen)} pairs of operation and code seen, "
+            f"{len(self._complaints)} complaints ({scope})"
+        )
         if self._complaints:
             terminalreporter.section("the operations table and what was answered", red=True)
             for line in self._complaints:
