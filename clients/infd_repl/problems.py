@@ -21,7 +21,7 @@ REPORTED = (InfdError, ClientError, ProtocolError, ValueError, OSError)
 
 _HINTS: dict[type[InfdError], str] = {
     InfModelIsNotAccessible: "see /models, or ask an administrator for access",
-    InfModelNameMismatch: "see /models for the names",
+    InfModelNameMismatch: "/models lists them, and which are loaded",
     InfModelContextFull: "try a smaller context, or later",
     ExecTokenLimitExceeded: "/clear begins anew, /context new SIZE makes a larger one",
     ExecAlreadyProcessing: "/stop ends the run",

@@ -6,6 +6,7 @@ prompt is open. Notices of the connection come from another thread, hence the lo
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from rich.text import Text
 from infd_client import Result, codes
 from infd_protocol.operations import Key, Operation
 from infd_repl.plain import one_line, plain
+from infd_repl.wrapping import Wrapper
 
 
 class View:
@@ -26,6 +28,7 @@ class View:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._mid_line = False
+        self._wrapper = Wrapper()
 
     def _console(self) -> Console:
         return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -33,7 +36,7 @@ class View:
     def piece(self, text: str) -> None:
         """A piece of a reply, as it comes."""
         with self._lock:
-            sys.stdout.write(plain(text))
+            sys.stdout.write(self._wrapper.feed(plain(text), _columns()))
             sys.stdout.flush()
             if text:
                 self._mid_line = not text.endswith("\n")
@@ -42,9 +45,10 @@ class View:
         """Be at the beginning of a line."""
         with self._lock:
             if self._mid_line:
-                sys.stdout.write("\n")
+                sys.stdout.write(self._wrapper.rest(_columns()) + "\n")
                 sys.stdout.flush()
                 self._mid_line = False
+            self._wrapper = Wrapper()
 
     def line(self, text: str, style: str = "") -> None:
         """A line of our own."""
@@ -116,6 +120,10 @@ class View:
             self.notice(f"needs {row.flag}")
         names = [codes.BY_NUMBER[code] for code in sorted(row.may_answer)]
         self.table(("code", "", ""), [(code.number, code.name, code.sentence) for code in names])
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def _described(key: Key) -> tuple[str, str, str]:
