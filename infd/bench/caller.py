@@ -3,7 +3,8 @@
 `python -m infd.bench.caller` reads one JSON line from standard input (the session's token must
 not stand on a command line) and writes one JSON line: for {"do": "flood"} the seconds that
 `calls` pipelined calls took, for {"do": "pace"} the seconds that each of `calls` calls took, one
-every `interval` seconds. Answers are counted, and their codes looked at.
+every `interval` seconds, and beside them what a bare echo took half an interval later: what the
+machine allows at that moment. Answers are counted, and their codes looked at.
 """
 
 from __future__ import annotations
@@ -62,18 +63,25 @@ class Caller:
             raise OSError("the daemon's answers are not all alike")
         return seconds / (rounds * BATCH) * calls
 
-    def pace(self, calls: int, interval: float) -> list[float]:
-        """Seconds that each of so many calls of inf_get_context_status took."""
+    def pace(self, calls: int, interval: float) -> dict[str, list[float]]:
+        """Seconds that each of so many calls of inf_get_context_status took, and bare echoes."""
         took: list[float] = []
-        due = time.perf_counter()
-        for n in range(calls):
-            wire = self._frame("inf_get_context_status", _FIRST_SEQ + n)
-            due += interval
-            time.sleep(max(0.0, due - time.perf_counter()))
-            began = time.perf_counter()
-            self._answer(wire)
-            took.append(time.perf_counter() - began)
-        return took
+        bare: list[float] = []
+        with _echo() as echo:
+            due = time.perf_counter()
+            for n in range(calls):
+                wire = self._frame("inf_get_context_status", _FIRST_SEQ + n)
+                due += interval
+                _wait_until(due - interval / 2)
+                began = time.perf_counter()
+                echo.sendall(wire)
+                echo.recv(65536)
+                bare.append(time.perf_counter() - began)
+                _wait_until(due)
+                began = time.perf_counter()
+                self._answer(wire)
+                took.append(time.perf_counter() - began)
+        return {"calls": took, "bare": bare}
 
     def _frame(self, op: str, seq: int) -> bytes:
         return frames.frame(codec.encode((seq, op, self._keys, None)))
@@ -93,6 +101,26 @@ class Caller:
         return data
 
 
+def _wait_until(due: float) -> None:
+    time.sleep(max(0.0, due - time.perf_counter()))
+
+
+def _echo() -> socket.socket:
+    """A connection to a new process that sends back what comes, until it is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        parent = os.getpid()
+        if os.fork() == 0:
+            children.end_with_parent(parent)
+            peer, _ = listener.accept()
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while data := peer.recv(65536):
+                peer.sendall(data)
+            os._exit(0)
+        connection = socket.create_connection(listener.getsockname())
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+
 def main() -> None:
     """Do what the line on standard input says."""
     children.end_with_parent(os.getppid())
@@ -101,7 +129,7 @@ def main() -> None:
     where = {name: request.pop(name) for name in ("host", "port", "stok", "ctxid")}
     caller = Caller(**where)
     try:
-        answer = caller.flood(**request) if do == "flood" else caller.pace(**request)
+        answer: Any = caller.flood(**request) if do == "flood" else caller.pace(**request)
     except OSError as error:
         print(json.dumps({"error": str(error)}))
     else:

@@ -112,22 +112,31 @@ def beside_decode(
     """The time of a call every INTERVAL while a context generates with one thread."""
     daemon.set_threads(wire, 1)
     ctxid = wire.context(subject.name, subject.ctxsize)
-    halves: list[float] = []
-    tails: list[float] = []
+    found: dict[str, list[tuple[float, float]]] = {"calls": [], "bare": []}
     for _ in range(rounds):
-        took = _paced(wire, ctxid, subject, calls)
-        halves.append(1000 * statistics.median(took))
-        tails.append(1000 * sorted(took)[min(len(took) - 1, len(took) * 99 // 100)])
+        for side, took in _paced(wire, ctxid, subject, calls).items():
+            tail = sorted(took)[min(len(took) - 1, len(took) * 99 // 100)]
+            found[side].append((1000 * statistics.median(took), 1000 * tail))
     wire.call("inf_destroy_context", CTXID=ctxid)
-    what = f"a call every {INTERVAL * 1000:g} ms beside a 1-thread decode"
-    beside = {"calls a round": calls, "model": subject.name}
-    return [
-        Row("call_p50", f"{what}, p50", tuple(halves), "ms", 0.15, at_least=False, beside=beside),
-        Row("call_p99", f"{what}, p99", tuple(tails), "ms", 1.0, at_least=False, beside=beside),
-    ]
+    rows = []
+    for index, (name, target) in enumerate((("p50", 0.15), ("p99", 1.0))):
+        rows.append(
+            Row(
+                f"call_{name}", f"a call every {INTERVAL * 1000:g} ms beside a 1-thread decode, "
+                f"{name}", tuple(pair[index] for pair in found["calls"]), "ms", target,
+                at_least=False,
+                beside={
+                    "a bare echo at the same time": statistics.median(
+                        pair[index] for pair in found["bare"]
+                    ),
+                    "calls a round": calls, "model": subject.name,
+                },
+            )
+        )  # fmt: skip
+    return rows
 
 
-def _paced(wire: Wire, ctxid: int, subject: Subject, calls: int) -> list[float]:
+def _paced(wire: Wire, ctxid: int, subject: Subject, calls: int) -> dict[str, list[float]]:
     process: subprocess.Popen[str] | None = None
     try:
         while process is None or process.poll() is None:
@@ -138,7 +147,7 @@ def _paced(wire: Wire, ctxid: int, subject: Subject, calls: int) -> list[float]:
                     process = _raw(wire, ctxid, do="pace", calls=calls, interval=INTERVAL)
                 elif process.poll() is not None and not answer.keys.get("IS_SPECIAL"):
                     wire.call("exec_stop", CTXID=ctxid)
-        took: list[float] = _answer(process)
+        took: dict[str, list[float]] = _answer(process)
         return took
     finally:
         if process is not None and process.poll() is None:

@@ -14,9 +14,6 @@ from infd.bench.report import Row, progress
 from infd.bench.throwaway import Throwaway
 from infd.demo import MODEL_PATH
 
-NAMES = ("decode", "first_token", "calls", "latency", "memory", "connections")
-"""What --only takes, in the order of measuring."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
