@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from infd_client import Chat, Client, InfdError
+from infd_client import Chat, Client, InfContextIdMismatch, InfdError
 from infd_repl import models
 
 
@@ -73,7 +73,8 @@ class Conversation:
         self.model = chat.model
         assert chat.ctxid is not None
         self.chats[chat.ctxid] = chat
-        self.use(chat.ctxid)
+        self._current = chat.ctxid
+        self.refresh()
         return chat
 
     def use(self, ctxid: int) -> None:
@@ -81,6 +82,11 @@ class Conversation:
         if ctxid not in self.chats:
             known = ", ".join(map(str, self.chats)) or "none"
             raise ValueError(f"There is no context {ctxid} here; there are: {known}.")
+        try:
+            self.client.inf_get_context_status(ctxid=ctxid)
+        except InfContextIdMismatch:
+            self.forget(ctxid)
+            raise ValueError(f"Context {ctxid} is gone; its model was unloaded.") from None
         self._current = ctxid
         self.model = self.chats[ctxid].model
         self.refresh()
@@ -112,6 +118,14 @@ class Conversation:
         self.sent.clear()
         self._current = None
         self.facts = Facts()
+
+    def replace(self) -> None:
+        """The context in use is gone, not by our doing: an empty one on the same model. Raises
+        as `begin` does, and then no context is in use, lest a message go to another one."""
+        gone, self._current, self.facts = self._current, None, Facts()
+        if gone is not None:
+            self.forget(gone)
+        self.begin()
 
     def log_in_again(self) -> None:
         """A new session and an empty context on the same model."""

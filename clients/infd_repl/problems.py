@@ -31,6 +31,9 @@ _HINTS: dict[type[InfdError], str] = {
 
 def explain(error: BaseException, *, hints: bool = False) -> str:
     """The failure as one line; `hints`: with what to do about it in the REPL."""
+    if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return one_line(f"{where}{error.strerror}")
     if not isinstance(error, InfdError):
         return one_line(str(error) or type(error).__name__)
     text = one_line(f"{error.name} ({error.code}): {error.detail}")

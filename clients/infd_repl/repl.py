@@ -94,7 +94,7 @@ class Repl:
         if line.startswith("/") and not line.startswith("//"):
             # Not anew for a context or a session that the person named.
             gone = () if "STOK=" in line.upper() else InfSessionTokenMismatch
-            self._anew_if(gone, lambda: commands.run(self, line))
+            self._anew_if(gone, self._log_in_again, lambda: commands.run(self, line))
             return
         self._say(line[1:] if line.startswith("//") else line)
 
@@ -104,19 +104,30 @@ class Repl:
             self.talk.remember(text)
             self.show(stream)
 
-        self._anew_if((InfSessionTokenMismatch, InfContextIdMismatch), send)
+        def say() -> None:
+            self._anew_if(InfContextIdMismatch, self._replace, send)
+
+        self._anew_if(InfSessionTokenMismatch, self._log_in_again, say)
 
     def _anew_if(
-        self, gone: type[InfdError] | tuple[type[InfdError], ...], work: Callable[[], None]
-    ) -> None:
-        """Do it; if the session is gone, once more in a new one."""
+        self, gone: type[InfdError] | tuple[()], again: Callable[[], None],
+        work: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Do it; if the session or context is gone, once more in a new one."""
         try:
             work()
         except gone as error:
             self.view.problem(explain(error))
-            self.talk.log_in_again()
-            self.view.notice("Logged in again; the conversation begins anew.")
+            again()
             work()
+
+    def _log_in_again(self) -> None:
+        self.talk.log_in_again()
+        self.view.notice("Logged in again; the conversation begins anew.")
+
+    def _replace(self) -> None:
+        self.talk.replace()
+        self.view.notice("The conversation begins anew, in a new context.")
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do it; what goes wrong is one line."""

@@ -298,6 +298,29 @@ def test_a_model_that_is_not_loaded_leaves_the_prompt(daemon, tmp_path):
         terminal.leave()
 
 
+def test_a_context_that_is_gone_takes_no_other_with_it(daemon, tmp_path):
+    url = f"infd://admin@{daemon.host}:{daemon.port}"
+    with at_terminal(url, daemon.admin, tmp_path, "--model", "demo", "--temp", "0") as terminal:
+        terminal.ready()
+        terminal.answer("My name is Ada.")
+        terminal.answer("/inf_load_model MODEL=twin CTXSIZE=1024")
+        assert "Context 2 on twin" in terminal.answer("/model twin")
+        terminal.answer("/inf_unload_model MODEL=twin")
+        printed = terminal.answer("Hello!")
+        assert "INF_CONTEXT_ID_MISMATCH (2005)" in printed
+        assert "not loaded" in printed
+        # It is not said to context 1 instead, which goes on where it was.
+        assert "not loaded" in terminal.answer("Hello!")
+        assert "no context 2 here" in terminal.answer("/context 2")
+        assert "Context 1 on demo" in terminal.answer("/context 1")
+        assert "Ada" in terminal.answer("What is my name?")
+        terminal.answer("/inf_load_model MODEL=twin CTXSIZE=1024")
+        assert "Context 3 on twin" in terminal.answer("/model twin")
+        terminal.answer("/inf_unload_model MODEL=twin")
+        assert "Context 3 is gone" in terminal.answer("/context 3")
+        terminal.leave()
+
+
 def test_ask_asks_for_the_token_at_a_terminal(daemon, tmp_path):
     url = f"infd://{daemon.host}:{daemon.port}"
     with at_terminal(url, None, tmp_path, "ask", "What is infd?") as terminal:

@@ -56,6 +56,8 @@ def test_failures_are_one_line_with_name_code_and_detail():
     error.code = 2008
     assert explain(error) == "INF_AUTHORIZATION_FAILED (2008): line one \\x1b[2J"
     assert explain(PktOverloaded("Slow down.", RETRY_AFTER=4)).endswith("Try again in 4 s.")
+    assert explain(OSError(28, "No space left on device")) == "No space left on device"
+    assert explain(FileNotFoundError(2, "No such file", "here")) == "here: No such file"
     told = explain(PktOverloaded("Too many; try again in 4 s.", RETRY_AFTER=4))
     assert told.count("again in") == 1
     assert explain(ValueError()) == "ValueError"
