@@ -26,6 +26,7 @@ from infd.contexts.reply import Reader, Reply
 from infd.engine.errors import ContextError, TemplateError, TokenizeError
 from infd.engine.sampling import SamplingParams
 from infd.engine.worker import Aborted, Event, Failed, Finished, Progress, RunRequest, Text, Worker
+from infd.models.memory import given_back
 from infd_protocol import codes
 from infd_protocol.errors import (
     ExecAlreadyProcessing,
@@ -123,9 +124,6 @@ class Context:
         if self._closing is None:
             self.state = State.CLOSED
             self._halt(reason)
-            for reader in self._early:
-                reader.sink.refuse(InfContextHalted(reason))
-            self._early.clear()
             self._closing = self._loop.create_task(self._close_worker())
         await asyncio.shield(self._closing)
 
@@ -135,6 +133,7 @@ class Context:
         finally:
             self._release()
             self._settle()
+        await given_back()
 
     def _halt(self, detail: str) -> None:
         if self._timer is not None:
@@ -143,6 +142,8 @@ class Context:
         if self._reply is not None and not self._reply.over:
             self._reply.halt(detail)
             self.messages.history = self._history_before
+        while self._early:
+            self._early.popleft().sink.refuse(InfContextHalted(detail))
 
     def _settle(self) -> None:
         if not self._ended.done():
@@ -269,7 +270,7 @@ class Context:
 
     def resume(self, reader: Reader) -> None:
         """The reader's sink is writable again."""
-        if reader.reply is not None and not reader.sink.closed:
+        if reader.reply is not None:
             reader.reply.serve()
         if self._reply is not None:
             self._worker.read_tokens = self._reply.tokens_read
@@ -328,9 +329,6 @@ class Context:
             return
         failed = self.state is State.FAILED
         self._halt("The context's history was cleared.")
-        for reader in self._early:
-            reader.sink.refuse(InfContextHalted("The context's history was cleared."))
-        self._early.clear()
         self._attempt = None
         self._settle()
         self.messages.clear()
