@@ -59,7 +59,9 @@ def _complain(error: Exception) -> int:
         print(f"infd: {error.detail} ({error.name})", file=sys.stderr)
         return 1
     if isinstance(error, ModuleNotFoundError) and error.name in SERVER_EXTRAS:
-        print(f"infd: {error.name} is missing: pip install 'infd[server]'", file=sys.stderr)
+        # In its folder, not by its name: what an index has under that name may be another.
+        print(f"infd: {error.name} is missing: in infd's folder, pip install '.[server]'",
+              file=sys.stderr)  # fmt: skip
         return 1
     if os.environ.get("INFD_TRACEBACK"):
         traceback.print_exception(error)

@@ -127,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ImportError as error:
-        print(f"infc: {error.name} is missing: pip install 'infd[repl]'", file=sys.stderr)
+        # In its folder, not by its name: what an index has under that name may be another.
+        print(f"infc: {error.name} is missing: in infd's folder, pip install '.[repl]'",
+              file=sys.stderr)  # fmt: skip
     except REPORTED as error:
         print(f"infc: {explain(error)}", file=sys.stderr)
     except Exception as error:

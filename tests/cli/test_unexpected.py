@@ -41,7 +41,7 @@ def test_a_keyboard_and_a_missing_part(
     assert cli.main(["version"]) == 130
     monkeypatch.setattr(version, "run", lacks)
     assert cli.main(["version"]) == 1
-    assert "pip install 'infd[server]'" in capsys.readouterr().err
+    assert "pip install '.[server]'" in capsys.readouterr().err
 
 
 def test_the_daemons_log_names_the_incident(tmp_path: Path) -> None:
