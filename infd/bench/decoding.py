@@ -39,11 +39,12 @@ class Subject:
     path: Path
     synthetic: bool
     ctxsize: int = 1024
+    prefix: str = ""
 
     @property
     def name(self) -> str:
         """The model's name at the daemon."""
-        return self.path.stem
+        return self.prefix + self.path.stem
 
     def long_prompt(self) -> str:
         """A message whose reply is long."""

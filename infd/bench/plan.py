@@ -53,9 +53,9 @@ def subjects(model: Path | None, cache: Path, quick: bool) -> tuple[Subject, Sub
     """The large and the small model, written into `cache` where needed. Raises OSError."""
     if quick:
         tiny = Subject(synthetic.ensure(synthetic.TINY, cache), synthetic=True)
-        return Subject(model, synthetic=False) if model else tiny, tiny
+        return Subject(model, synthetic=False, prefix="given-") if model else tiny, tiny
     if model is not None:
-        large = Subject(model, synthetic=False)
+        large = Subject(model, synthetic=False, prefix="given-")
     else:
         progress(f"the model {synthetic.LARGE.name} in {cache}")
         large = Subject(synthetic.ensure(synthetic.LARGE, cache), synthetic=True)
@@ -74,13 +74,16 @@ def measure(plan: Plan, about: dict[str, object]) -> Iterator[Row]:
         about.update(library=plain.about["library"], kernels=plain.about["kernels"])
         if "memory" in plan.names:
             progress("memory of contexts")
-            with Throwaway([large.path], threads=plan.cores) as daemon, daemon.log_in() as wire:
+            with (
+                Throwaway({large.name: large.path}, threads=plan.cores) as daemon,
+                daemon.log_in() as wire,
+            ):
                 yield from footprint.contexts(daemon, wire, plain, large, count=sizes.contexts)
         if {"decode", "first_token", "latency", "calls"} & set(plan.names):
             yield from _served(plan, plain)
     if "connections" in plan.names:
         progress("idle connections")
-        with Throwaway([], threads=plan.cores) as daemon:
+        with Throwaway({}, threads=plan.cores) as daemon:
             yield footprint.connections(daemon, count=sizes.connections)
 
 
@@ -88,7 +91,8 @@ def _served(plan: Plan, plain: PlainSide) -> Iterator[Row]:
     """What is measured on one daemon with both models loaded."""
     sizes, large, small = plan.sizes, plan.large, plan.small
     with ExitStack() as held:
-        daemon = held.enter_context(Throwaway([large.path, small.path], threads=plan.cores))
+        models = {subject.name: subject.path for subject in (large, small)}
+        daemon = held.enter_context(Throwaway(models, threads=plan.cores))
         wire = held.enter_context(daemon.log_in())
         for subject in (large, small):
             daemon.load(wire, subject.name)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -36,14 +36,14 @@ class ThrowawayError(Exception):
 class Throwaway:
     """The running daemon. A context manager; afterwards nothing of it is left."""
 
-    def __init__(self, models: Sequence[Path], *, threads: int) -> None:
-        """Start it with these files as models. Raises ThrowawayError."""
+    def __init__(self, models: Mapping[str, Path], *, threads: int) -> None:
+        """Start it with these files as models by name. Raises ThrowawayError."""
         self._folder = Path(tempfile.mkdtemp(prefix="infd-bench-"))
         self._process: subprocess.Popen[bytes] | None = None
         try:
             (self._folder / "models").mkdir()
-            for model in dict.fromkeys(models):
-                (self._folder / "models" / model.name).symlink_to(model.resolve())
+            for name, path in models.items():
+                (self._folder / "models" / f"{name}.gguf").symlink_to(path.resolve())
             self.acctok = offline.init(self._folder / "state", ADMIN, cores=threads)
             self.address = self._start()
         except BaseException:
