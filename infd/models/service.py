@@ -17,13 +17,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from infd.config import Config
-from infd.engine.errors import EngineError
+from infd.engine.errors import EngineError, TemplateError
 from infd.engine.model import Model
 from infd.engine.templates import Renderer
 from infd.models import memory
@@ -356,7 +357,10 @@ def _load_weights(file: ModelFile, extra_bufts: bool, loading: _Loading) -> tupl
     """In a thread: read the weights and make the renderer."""
     model = Model.load(file.path, extra_bufts=extra_bufts, progress=loading.report)
     try:
-        return model, Renderer(model)
+        renderer = Renderer(model)
+        with suppress(TemplateError):  # said again, to the caller, at the first prompt
+            renderer.start()
+        return model, renderer
     except BaseException:
         model.close()
         raise
