@@ -1,13 +1,14 @@
 """The msgpack codec: the only importer of msgpack.
 
-Decoding is strict: exactly one value, containers nested 8 deep at most, maps of 256 entries at
-most, valid UTF-8 in every str, no ext types. Two kinds of failure are told apart: `Malformed`
-(not such a value: nothing can be said of the peer's next byte, so the connection ends) and
-`Misshapen` (a value, but no request or response: it may be answered by its seq).
+Decoding is strict: exactly one value, containers nested 8 deep at most, 65,536 of them at most,
+maps of 256 entries at most, valid UTF-8 in every str, no ext types. Two kinds of failure are told
+apart: `Malformed` (not such a value: nothing can be said of the peer's next byte, so the connection
+ends) and `Misshapen` (a value, but no request or response: it may be answered by its seq).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import msgpack
@@ -16,6 +17,9 @@ from infd_protocol.values import UINT32_MAX
 
 MAX_DEPTH = 8
 MAX_MAP = 256
+MAX_CONTAINERS = 65536
+"""Arrays and maps of one value. A frame of 16 MiB may spell 16 million of one byte each, which
+take 12 seconds and 1.2 GiB to make."""
 
 _WALKED = frozenset({list, dict, msgpack.Timestamp})
 
@@ -36,6 +40,20 @@ def _no_ext(code: int, data: bytes) -> NoReturn:
     raise Malformed("ext types are not used in this protocol")
 
 
+def _counter() -> Callable[[Any], Any]:
+    """A hook that refuses one container too many."""
+    left = MAX_CONTAINERS
+
+    def count(container: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Malformed(f"there are more than {MAX_CONTAINERS} arrays and maps")
+        return container
+
+    return count
+
+
 _packer = msgpack.Packer(use_bin_type=True, autoreset=True)
 
 
@@ -47,10 +65,13 @@ def encode(value: Any) -> bytes:
 
 def decode(body: bytes | bytearray | memoryview) -> Any:
     """The one value in `body`. Raises Malformed."""
+    # Each takes a byte at least: only a longer value can hold too many.
+    hook = _counter() if len(body) > MAX_CONTAINERS else None
     try:
         value = msgpack.unpackb(
-            body, raw=False, strict_map_key=False, max_map_len=MAX_MAP, ext_hook=_no_ext
-        )
+            body, raw=False, strict_map_key=False, max_map_len=MAX_MAP, ext_hook=_no_ext,
+            list_hook=hook, object_hook=hook,
+        )  # fmt: skip
     except Malformed:
         raise
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:

@@ -52,6 +52,7 @@ def _limits() -> str:
             ("time for a begun frame", f"{frames.FRAME_SECONDS:g} s"),
             ("unanswered requests of one connection", str(frames.MAX_IN_FLIGHT)),
             ("containers nested, the outer array counted", str(codec.MAX_DEPTH)),
+            ("arrays and maps of one frame", str(codec.MAX_CONTAINERS)),
             ("entries of one map", str(codec.MAX_MAP)),
         ),
     )

@@ -1,0 +1,52 @@
+"""Frames that cost little to send and much to read."""
+
+from __future__ import annotations
+
+import pytest
+from support.daemon import Daemon
+from support.raw_client import RawClient, Wire
+
+from infd_protocol import codec, frames
+
+HEAD = b"\x94\x02\xa9inf_hello\x81\xa1X"
+"""[2, "inf_hello", {"X": …"""
+
+
+def request(array: bytes) -> bytes:
+    return HEAD + array + b"\xc0"
+
+
+def long_array(items: int, each: bytes) -> bytes:
+    return b"\xdd" + items.to_bytes(4, "big") + each * items
+
+
+@pytest.mark.parametrize("each", [b"\x90", b"\x80", b"\x91\x90"])
+def test_millions_of_containers_are_1021(
+    each: bytes, client: RawClient, shared_daemon: Daemon
+) -> None:
+    body = request(long_array(1_000_000, each))
+    with Wire(shared_daemon) as wire:
+        wire.request(1, "inf_get_context_ids", {"STOK": client.stok})
+        assert wire.read() is not None
+        wire.send(frames.frame(body))
+        answer = wire.read()
+        assert answer is not None
+        assert answer[:2] == (0, 1021)
+        assert "65536 arrays and maps" in answer[2]["DETAIL"]
+        assert wire.read() is None
+
+
+def test_the_limit_is_exact() -> None:
+    """The request's own array and map count, and the array in which the others stand."""
+    fits = codec.MAX_CONTAINERS - 3
+    assert codec.decode_request(request(long_array(fits, b"\x90")))[0] == 2
+    with pytest.raises(codec.Malformed, match="arrays and maps"):
+        codec.decode_request(request(long_array(fits + 1, b"\x90")))
+
+
+def test_a_long_list_of_numbers_passes(client: RawClient) -> None:
+    """Numbers are no containers: 200,000 tokens are made into text."""
+    tokens = client.ok("inf_tokenize", "Hello!", MODEL="demo").keys["TOKENS"]
+    times = 200_000 // len(tokens)
+    answer = client.ok("inf_detokenize", MODEL="demo", TOKENS=tokens * times)
+    assert answer.data == "Hello!" * times
