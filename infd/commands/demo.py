@@ -30,6 +30,10 @@ from infd.failures import CommandError
 from infd.reach import ADMIN
 
 MODEL = "demo"
+ABOUT = (
+    "The bundled model is tiny: it remembers what you tell it, counts, adds, spells, and answers\n"
+    'questions about infd; of anything else it says that it does not know. Try "My name is Ada."'
+)
 STOP_SECONDS = 10.0
 """A daemon that has not stopped by then is killed."""
 
@@ -142,6 +146,8 @@ def _last_line(log: Path) -> str:
 
 def _talk(daemon: subprocess.Popen[bytes], address: str, token: str) -> int:
     """Run the REPL until it ends, or the daemon does. Gives the exit status."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        print(ABOUT, flush=True)
     if sys.stdin.isatty():
         # The terminal sends Ctrl-C to both; it means the REPL, which knows what to do.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
