@@ -108,6 +108,28 @@ def test_an_array_may_be_long() -> None:
     assert codec.decode(codec.encode(list(range(100_000)))) == list(range(100_000))
 
 
+@pytest.mark.parametrize("one", [b"\x90", b"\x80"], ids=["arrays", "maps"])
+def test_a_value_holds_so_many_containers(one: bytes) -> None:
+    def nested(count: int) -> bytes:
+        return b"\xdd" + (count - 1).to_bytes(4, "big") + one * (count - 1)
+
+    assert len(codec.decode(nested(codec.MAX_CONTAINERS))) == codec.MAX_CONTAINERS - 1
+    for count in (codec.MAX_CONTAINERS + 1, 4 * codec.MAX_CONTAINERS):
+        with pytest.raises(Malformed, match="65536"):
+            codec.decode(nested(count))
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 1000])
+@pytest.mark.parametrize("inside", ["d6ff00000000", "91" * 8 + "c0"], ids=["timestamp", "deep"])
+def test_long_arrays_are_looked_through(length: int, inside: str) -> None:
+    head = b"\xdc" + length.to_bytes(2, "big")
+    for at in {0, length // 2, length - 1}:
+        body = head + b"\xc0" * at + bytes.fromhex(inside) + b"\xc0" * (length - at - 1)
+        with pytest.raises(Malformed):
+            codec.decode(body)
+    assert codec.decode(head + b"\xc0" * length) == [None] * length
+
+
 @pytest.mark.parametrize(
     "ext",
     [
