@@ -1,4 +1,4 @@
-"""What comes over the wire is what llama.cpp gives: compared with llama-cpp-python's own `Llama`."""
+"""What comes over the wire is what llama.cpp gives: compared with llama-cpp-python's `Llama`."""
 
 from __future__ import annotations
 
