@@ -30,6 +30,9 @@ UNSENT = 4 * 1024 * 1024
 UNSENT_SECONDS = 60.0
 """Back-pressure, as in the contract's section 1; bytes and seconds."""
 
+MAX_DETAIL = 1000
+"""Characters of a DETAIL: names out of the request stand in it, and may be as long as a frame."""
+
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 """A peer that is gone without a word is found within 30 + 3 × 10 seconds."""
 
@@ -270,6 +273,16 @@ class Link(asyncio.Protocol):
             self.waiting -= 1
 
 
+def _sentence(detail: str) -> str:
+    """A DETAIL that a person can read, in one line, whatever names it quotes."""
+    if len(detail) > MAX_DETAIL:
+        half = MAX_DETAIL // 2
+        detail = f"{detail[: half - 1]}…{detail[-half:]}"
+    if not detail.isprintable():
+        detail = "".join(c if c.isprintable() else " " for c in detail)
+    return detail
+
+
 class PendingCall:
     """A request that is not answered to its end yet; the `Sink` of its reader."""
 
@@ -331,7 +344,7 @@ class PendingCall:
     def refuse(self, error: InfdError) -> None:
         self.link.untrack(self)
         self._log(error.code, incident=error.keys.get("INCIDENT"))
-        keys = {"DETAIL": error.detail, **error.keys}
+        keys = {"DETAIL": _sentence(error.detail), **error.keys}
         self.link.respond(self.request.seq, error.code, keys, None, last=True)
 
     def done(self, task: asyncio.Task[Answer]) -> None:

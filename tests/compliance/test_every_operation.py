@@ -95,6 +95,35 @@ def test_an_operation_that_does_not_exist_is_1002(root: RawClient) -> None:
         root.refused(1002, name, "data", TYPO=1)
 
 
+def test_a_refusal_does_not_echo_a_whole_frame(root: RawClient) -> None:
+    """The sentence keeps both its ends, so that what is wrong and what to do can be read."""
+    name = "x" * 1_000_000
+    for code, op, keys in (
+        (2021, "inf_get_user", {"USERNAME": name}),
+        (2004, "inf_load_model", {"MODEL": name, "CTXSIZE": 1}),
+        (2016, "inf_hello", {name: 1}),
+        (1002, name, {}),
+    ):
+        detail = root.refused(code, op, **keys).keys["DETAIL"]
+        assert len(detail) <= 1000
+        assert not detail.startswith("xxx")
+        assert detail.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\0", "\r\n", "\u202e"])
+def test_a_refusal_is_one_printable_line(root: RawClient, name: str) -> None:
+    for code, op, keys in (
+        (2021, "inf_get_user", {"USERNAME": name}),
+        (2004, "inf_create_context", {"MODEL": name, "CTXSIZE": 64}),
+        (2016, "inf_hello", {name: 1}),
+        (1002, name, {}),
+    ):
+        answer = root.refused(code, op, **keys)
+        assert answer.keys["DETAIL"].isprintable()
+        if code == 2016:
+            assert answer.keys["UNKNOWN"] == [name]
+
+
 def test_the_misspelled_names_are_taken(shared_daemon: Daemon, root: RawClient) -> None:
     long = "inf_modify_inf_modify_user_set_authority_flags"
     root.refused(2021, long, USERNAME="nowhere", ACCTOK="x", AUTHFLAGS=[])

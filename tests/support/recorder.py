@@ -78,7 +78,7 @@ def disagreement(
 
 def _explained(keys: Mapping[str, Any]) -> bool:
     detail = keys.get("DETAIL")
-    return isinstance(detail, str) and len(detail) > 3 and "\n" not in detail
+    return isinstance(detail, str) and 3 < len(detail) <= 1000 and "\n" not in detail
 
 
 def _success_disagreement(row: Operation, keys: Mapping[str, Any], data: Any) -> str:
