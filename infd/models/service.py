@@ -291,8 +291,10 @@ class Models:
     async def _stop(self, name: str) -> None:
         loading = self._loading.get(name)
         if loading is not None:
-            loading.ended = True
-            loading.task.cancel()
+            if not loading.ended:
+                # Once: a second time would take away its waiting for the reading thread.
+                loading.ended = True
+                loading.task.cancel()
             await asyncio.wait({loading.task})
         loaded = self._loaded.pop(name, None)
         if loaded is not None:
