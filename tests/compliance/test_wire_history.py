@@ -145,3 +145,26 @@ def test_an_aborted_run_leaves_the_history_as_it_was(client: RawClient) -> None:
     _, last = client.reply(ctxid)
     assert last.keys["FINISH_REASON"] == "cancelled"
     assert client.ok("exec_get_messages", CTXID=ctxid).keys["IN_HISTORY"][:2] == before
+
+
+def test_a_run_may_be_cleared_and_followed_by_another_in_one_breath(client: RawClient) -> None:
+    """Pipelined: nothing of the old run reaches the new one's reader or history."""
+    ctxid = client.context("endless", 30_000)
+    expected = None
+    for _ in range(5):
+        old = client.say(ctxid, "something else entirely")
+        client.execute(ctxid, old)
+        client.ok("exec_next", CTXID=ctxid)
+        cleared = client.send("inf_clear_context_history", CTXID=ctxid)
+        stored = client.send("exec_set_input", "go", CTXID=ctxid, ROLE="user")
+        run = client.send("exec_execute_input", CTXID=ctxid, MSGID=[1], MAX_TOKENS=20)
+        seq = client.send("exec_next", CTXID=ctxid, STREAM=1)
+        pieces = [client.read(seq)]
+        while not pieces[-1].last:
+            pieces.append(client.read(seq))
+        text = "".join(piece.data or "" for piece in pieces)
+        assert [client.read(seq).code for seq in (cleared, stored, run)] == [2000, 2000, 3000]
+        assert pieces[-1].keys["TOKENS_OUT"] == 20
+        assert text == (expected := expected or text)
+        kept = client.ok("exec_get_messages", CTXID=ctxid).keys
+        assert kept["TEXT"] == ["go", text]

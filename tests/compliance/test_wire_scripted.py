@@ -183,6 +183,41 @@ def test_clearing_while_a_prompt_is_prepared_is_3009(client: RawClient, script: 
     assert client.ask(ctxid, "Hello!")[0]
 
 
+def test_a_run_may_be_stopped_before_it_begins(client: RawClient, script: Script) -> None:
+    ctxid = client.context()
+    msgid = client.say(ctxid, "Hello!")
+    script.on("prepare", "hold")
+    run = client.send("exec_execute_input", CTXID=ctxid, MSGID=[msgid])
+    reader = client.send("exec_next", CTXID=ctxid)
+    release = script.held("prepare")
+    stop = client.send("exec_stop", CTXID=ctxid)
+    release()
+    assert client.read(run).code == 3000
+    assert client.read(stop).code == 3000
+    last = client.read(reader)
+    assert last.keys["FINISH_REASON"] == "cancelled"
+    assert not last.data
+    assert client.ok("exec_get_messages", CTXID=ctxid).keys["IN_HISTORY"] == [True, True]
+
+
+def test_the_session_may_end_while_a_prompt_is_prepared(
+    client: RawClient, script: Script, scripted: tuple[Daemon, Script]
+) -> None:
+    with RawClient(scripted[0]).login("admin", scripted[0].admin) as other:
+        ctxid = other.context()
+        msgid = other.say(ctxid, "Hello!")
+        script.on("prepare", "hold")
+        run = other.send("exec_execute_input", CTXID=ctxid, MSGID=[msgid])
+        reader = other.send("exec_next", CTXID=ctxid)
+        release = script.held("prepare")
+        ended = other.send("inf_destroy_session")
+        assert other.read(reader).code == 2013
+        release()
+        assert other.read(run).code in (2002, 2005)
+        assert other.read(ended).code == 2000
+    assert client.ok("inf_get_model_info", MODEL="demo").keys["CONTEXTS"] == 0
+
+
 def test_unloading_ends_a_run_and_whoever_waits(client: RawClient, script: Script) -> None:
     client.ok("inf_load_model", MODEL="twin", CTXSIZE=1000)
     ctxid = client.context("twin", 500)
