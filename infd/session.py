@@ -63,7 +63,7 @@ class Session:
         """Raises InfContextIdMismatch."""
         context = self.contexts.get(ctxid)
         if context is None:
-            raise InfContextIdMismatch(f"This session has no context {ctxid}.")
+            raise InfContextIdMismatch(f"CTXID: this session has no context {ctxid}.")
         return context
 
     # --- connections -----------------------------------------------------------------------
