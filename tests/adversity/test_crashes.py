@@ -195,7 +195,7 @@ def test_two_superusers_at_war(fresh_daemon: Daemon) -> None:
 
         def fight(me: str, other: str) -> None:
             try:
-                war(fresh_daemon, me, other, 150)
+                war(fresh_daemon, me, other, 80)
             except BaseException as error:
                 failures.append(error)
 
