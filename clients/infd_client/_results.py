@@ -216,7 +216,7 @@ class InfGetContextStatusResult(Result):
     tokens_used: tokens it holds.
     prompt_tokens: tokens of the prompt (optional).
     prompt_done: of them evaluated (optional).
-    queue_position: how many wait before it; 0: none (optional).
+    queue_position: 1: next to be given cores; 0: not waiting (optional).
     """
 
     __slots__ = ()

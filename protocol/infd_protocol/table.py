@@ -188,7 +188,7 @@ _CONTEXTS: tuple[Operation, ...] = (
             Key("TOKENS_USED", Kind.UINT32, "tokens it holds", ext=True),
             Key("PROMPT_TOKENS", Kind.UINT32, "tokens of the prompt", optional=True, ext=True),
             Key("PROMPT_DONE", Kind.UINT32, "of them evaluated", optional=True, ext=True),
-            Key("QUEUE_POSITION", Kind.UINT32, "how many wait before it; 0: none",
+            Key("QUEUE_POSITION", Kind.UINT32, "1: next to be given cores; 0: not waiting",
                 optional=True, ext=True),
         ),
     ),
