@@ -50,7 +50,7 @@ RECALL = {
     "job": "You work as a {x}.",
     "word": "The word is {x}.",
 }
-SLOTS = (*RECALL, "kin")
+SLOTS = (*RECALL, "kin", "kin")
 
 # How often each kind of turn is drawn in training. Recall, copying, spelling and reversing are
 # the slowest to learn; "ask" is about something told, "missing" about something that was not.
@@ -61,7 +61,7 @@ WEIGHTS = {
     "unknown": 4.0,
     "fact": 7.0,
     "chat": 7.0,
-    "self": 3.0,
+    "self": 5.0,
     "repeat": 14.0,
     "spell": 11.0,
     "reverse": 11.0,
@@ -115,6 +115,8 @@ class Talk:
         kind = self.rng.random()
         if kind < 0.35:
             wording = wording.rstrip(".?!")
+        elif kind > 0.9 and wording.endswith("."):
+            wording = wording[:-1] + "!"
         if 0.2 < kind < 0.5:
             wording = wording[:1].lower() + wording[1:].replace(" I ", " i ").replace(" I'", " i'")
         return wording
@@ -246,8 +248,9 @@ class Talk:
         weights = dict(WEIGHTS)
         if not self.told:
             del weights["ask"]
-        if self.name:
-            weights["self"] *= 6
+        if self.name or "name" in self.told:
+            # Whose name is whose is learned only where there is a name to mistake.
+            weights["self"] *= 5
         if self.upper:
             del weights["fact"]
         kind = self.rng.choices(list(weights), list(weights.values()))[0]

@@ -75,7 +75,10 @@ def _recall(talk: Talk, number: int) -> None:
 
 
 def _own_name(talk: Talk, number: int) -> None:
-    talk.system("name")
+    if number % 4:
+        talk.system("name")
+    if number % 2 == 0:
+        talk.tell("name")
     _before(talk, 2)
     talk.self()
 

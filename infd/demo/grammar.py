@@ -15,9 +15,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 HOLDOUT_SEED = 4633
 HOLDOUT_SHARE = 0.1
+PLAIN = 16
+PLAIN_SHARE = 0.25
 
 _INNER = re.compile(r"\[([^\[\]]*)\]")
 _WORD = re.compile(r"\{[a-z]\}|[^\W_]+(?:'[a-z]+)?")
@@ -49,8 +52,15 @@ class Group:
     train: tuple[str, ...]
     held: tuple[str, ...]
 
+    @cached_property
+    def plain(self) -> list[str]:
+        """The shortest wordings of training."""
+        return sorted(self.train, key=len)[:PLAIN]
+
     def pick(self, rng: random.Random, held: bool) -> str:
-        """One wording of the wanted side."""
+        """One wording of the wanted side; in training often a short one, as people do."""
+        if not held and rng.random() < PLAIN_SHARE:
+            return rng.choice(self.plain)
         return rng.choice(self.held if held else self.train)
 
 

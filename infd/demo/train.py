@@ -1,4 +1,4 @@
-"""Trains the demo model: ``python -m infd.demo.train --out DIR --minutes 75``.
+"""Trains the demo model: ``python -m infd.demo.train --out DIR --minutes 82``.
 
 Rules: the schedule follows the clock: the learning rate is constant for the first part of the
 given minutes and then falls to zero, so a slower machine sees fewer tokens and still ends well.
@@ -160,7 +160,7 @@ def main() -> None:
     """Train until the minutes are spent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=75)
+    parser.add_argument("--minutes", type=float, default=82)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
