@@ -5,6 +5,7 @@ Made by `python -m infd_client.generate` from the operations table; changes here
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -57,11 +58,12 @@ from infd_protocol.operations import Operation
 R = TypeVar("R", bound=Result)
 
 
-class BlockingMethods:
+class BlockingMethods(ABC):
     """A blocking method for every operation."""
 
     __slots__ = ()
 
+    @abstractmethod
     def _call(
         self,
         row: Operation | str,
@@ -70,12 +72,13 @@ class BlockingMethods:
         timeout: Timeout,
         result: type[R],
     ) -> R:
-        raise NotImplementedError
+        """Make the call and give its answer as a `result`."""
 
+    @abstractmethod
     def _next(
         self, row: Operation, keys: Mapping[str, Any], timeout: Timeout, result: type[R]
     ) -> R:
-        raise NotImplementedError
+        """As `_call`, for exec_next: the position in the reply is filled in."""
 
     def inf_hello(
         self,
@@ -1217,11 +1220,12 @@ class BlockingMethods:
         )
 
 
-class AsyncMethods:
+class AsyncMethods(ABC):
     """A coroutine for every operation."""
 
     __slots__ = ()
 
+    @abstractmethod
     async def _call(
         self,
         row: Operation | str,
@@ -1230,12 +1234,13 @@ class AsyncMethods:
         timeout: Timeout,
         result: type[R],
     ) -> R:
-        raise NotImplementedError
+        """Make the call and give its answer as a `result`."""
 
+    @abstractmethod
     async def _next(
         self, row: Operation, keys: Mapping[str, Any], timeout: Timeout, result: type[R]
     ) -> R:
-        raise NotImplementedError
+        """As `_call`, for exec_next: the position in the reply is filled in."""
 
     async def inf_hello(
         self,

@@ -146,7 +146,8 @@ def _method(row: Operation, asynchronous: bool) -> Iterator[str]:
     yield "        )"
 
 
-_BASE = """    {async_}def _call(
+_BASE = """    @abstractmethod
+    {async_}def _call(
         self,
         row: Operation | str,
         keys: Mapping[str, Any],
@@ -154,12 +155,13 @@ _BASE = """    {async_}def _call(
         timeout: Timeout,
         result: type[R],
     ) -> R:
-        raise NotImplementedError
+        \"\"\"Make the call and give its answer as a `result`.\"\"\"
 
+    @abstractmethod
     {async_}def _next(
         self, row: Operation, keys: Mapping[str, Any], timeout: Timeout, result: type[R]
     ) -> R:
-        raise NotImplementedError
+        \"\"\"As `_call`, for exec_next: the position in the reply is filled in.\"\"\"
 """
 
 
@@ -173,6 +175,7 @@ def methods() -> str:
         "",
         "from __future__ import annotations",
         "",
+        "from abc import ABC, abstractmethod",
         "from collections.abc import Mapping, Sequence",
         "from typing import Any, TypeVar",
         "",
@@ -190,7 +193,7 @@ def methods() -> str:
         ("BlockingMethods", "A blocking method for every operation.", False),
         ("AsyncMethods", "A coroutine for every operation.", True),
     ):
-        lines += ["", "", f"class {name}:", f'    """{doc}"""', "", "    __slots__ = ()", ""]
+        lines += ["", "", f"class {name}(ABC):", f'    """{doc}"""', "", "    __slots__ = ()", ""]
         lines += _BASE.format(async_="async " if asynchronous else "").rstrip().splitlines()
         for row in OPERATIONS.values():
             lines.append("")
