@@ -37,10 +37,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; gives the exit status."""
     try:
-        given = parser().parse_args(arguments)
-        status: int = given.run(given)
-        sys.stdout.flush()
-        return status
+        return _run(arguments)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -49,6 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         return _complain(error)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Parse and run; standard output is flushed here, where a broken pipe can still be caught."""
+    try:
+        given = parser().parse_args(arguments)
+        status: int = given.run(given)
+        return status
+    finally:
+        sys.stdout.flush()
 
 
 def _complain(error: Exception) -> int:
