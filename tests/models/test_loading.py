@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from support.gguf_factory import bpe, write_llama
 from support.models_world import Commands, World
 
 from infd.config import ModelConfig
-from infd.models.memory import give_back
 from infd.models.service import LoadedModel, Models
 from infd_protocol.errors import (
     InfInvalidParams,
@@ -257,27 +254,3 @@ async def test_split_files_are_one_model(world: World) -> None:
     models = world.models()
     with pytest.raises(InfUnableToOpenModelFile, match="cut-00002-of-00002"):
         await models.load("cut", 500)
-
-
-def resident() -> int:
-    """Bytes of memory that the process holds now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-async def test_unloading_gives_the_memory_back(world: World) -> None:
-    path = write_llama(
-        world.folder / "large.gguf", bpe(), n_embd=512, n_ff=2048, n_layer=4, quantization="Q8_0"
-    )
-    size = path.stat().st_size
-    assert size > 15_000_000
-    models = world.models()
-    await models.load("large", 100)  # whatever is allocated once for all is there after this
-    await models.unload("large")
-    gc.collect()  # the writer's arrays, as large as the file, lie in a cycle
-    give_back()  # what earlier tests freed would be taken again without being counted
-    before = resident()
-    await models.load("large", 100)
-    assert resident() - before > size * 0.5
-    await models.unload("large")
-    assert resident() - before < size * 0.25
