@@ -11,15 +11,18 @@ keeps what was handed out of it. A refused message leaves the history as it was.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from infd_client._results import ExecNextResult
+from infd_client.failures import ConnectionLost
 from infd_client.stream import Stream
 from infd_client.turns import SMALLEST, ChatBase, choose, fitting
 from infd_protocol.errors import (
     ExecMissingMessage,
     InfContextHalted,
+    InfContextIdMismatch,
     InfdError,
     InfModelContextFull,
 )
@@ -119,7 +122,11 @@ class Chat(ChatBase):
         self._turns.clear()
         if self.ctxid is not None:
             ctxid, self.ctxid = self.ctxid, None
-            self._client.inf_destroy_context(ctxid=ctxid)
+            try:
+                self._client.inf_destroy_context(ctxid=ctxid)
+            except ConnectionLost:  # whether it was done is unknown, so it is done again
+                with suppress(InfContextIdMismatch):
+                    self._client.inf_destroy_context(ctxid=ctxid)
 
     def __enter__(self) -> Self:
         return self.open()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from infd_client._results import ExecNextResult
+from infd_client.failures import ConnectionLost
 from infd_client.stream import AsyncStream
 from infd_client.turns import SMALLEST, ChatBase, choose, fitting
 from infd_protocol.errors import (
     ExecMissingMessage,
     InfContextHalted,
+    InfContextIdMismatch,
     InfdError,
     InfModelContextFull,
 )
@@ -108,7 +111,11 @@ class AsyncChat(ChatBase):
         self._turns.clear()
         if self.ctxid is not None:
             ctxid, self.ctxid = self.ctxid, None
-            await self._client.inf_destroy_context(ctxid=ctxid)
+            try:
+                await self._client.inf_destroy_context(ctxid=ctxid)
+            except ConnectionLost:  # whether it was done is unknown, so it is done again
+                with suppress(InfContextIdMismatch):
+                    await self._client.inf_destroy_context(ctxid=ctxid)
 
     async def __aenter__(self) -> Self:
         return await self.open()

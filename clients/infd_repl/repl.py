@@ -20,6 +20,7 @@ from infd_client import (
 )
 from infd_repl import access, commands, models, piped
 from infd_repl.conversation import Conversation
+from infd_repl.interrupts import Interrupts
 from infd_repl.problems import REPORTED, explain
 from infd_repl.prompt import Prompt
 from infd_repl.terminal import undisturbed
@@ -67,10 +68,11 @@ class Repl:
         """Print a reply as it comes. Ctrl-C stops it where it is."""
         shown = 0
         try:
-            with undisturbed():
+            with undisturbed(), Interrupts() as interrupts:
                 for piece in stream:
-                    self.view.piece(piece)
-                    shown += len(piece.encode())
+                    with interrupts.held():  # what is printed is counted
+                        self.view.piece(piece)
+                        shown += len(piece.encode())
         except KeyboardInterrupt:
             self.view.end_line()
             self._stop(stream, shown)

@@ -23,9 +23,7 @@ INTERVAL = 0.005
 """Seconds between two calls beside a decode."""
 
 LIBRARY = """
-import asyncio, json, sys, time
-
-import uvloop
+import asyncio, importlib, json, sys, time
 
 from infd_client import AsyncClient
 
@@ -43,7 +41,8 @@ async def main(host, port, username, acctok, calls):
         seconds = time.perf_counter() - began
     print(json.dumps({"seconds": seconds / (each * 256) * calls}))
 
-uvloop.run(main(**json.loads(sys.stdin.readline())))
+request = json.loads(sys.stdin.readline())
+importlib.import_module(request.pop("loop")).run(main(**request))
 """
 
 
@@ -92,18 +91,25 @@ def flood(wire: Wire, *, rounds: int, calls: int) -> Row:
     )  # fmt: skip
 
 
-def library(daemon: Throwaway, *, rounds: int, calls: int) -> Row:
-    """Calls a second through the library's AsyncClient, on one connection."""
-    rates: list[float] = []
+def library(daemon: Throwaway, *, rounds: int, calls: int) -> list[Row]:
+    """Calls a second through the library's AsyncClient, on one connection: with asyncio's own
+    loop, as the library comes, and with uvloop, which a program may choose."""
+    rates: dict[str, list[float]] = {"asyncio": [], "uvloop": []}
+    host, port = daemon.address.host, daemon.address.port
     for _ in range(rounds):
-        process = _process([sys.executable, "-P", "-c", LIBRARY])
-        host, port = daemon.address.host, daemon.address.port
-        _ask(process, host=host, port=port, username=ADMIN, acctok=daemon.acctok, calls=calls)
-        rates.append(calls / _answer(process))
-    return Row(
-        "calls_library", "pipelined small calls on one connection, AsyncClient", tuple(rates),
-        "/s", 20_000, beside={"calls a round": calls},
-    )  # fmt: skip
+        for loop, found in rates.items():
+            process = _process([sys.executable, "-P", "-c", LIBRARY])
+            _ask(process, loop=loop, host=host, port=port, username=ADMIN,
+                 acctok=daemon.acctok, calls=calls)  # fmt: skip
+            found.append(calls / _answer(process))
+    return [
+        Row(
+            f"calls_library_{loop}",
+            f"pipelined small calls on one connection, AsyncClient on {loop}",
+            tuple(found), "/s", 20_000, beside={"calls a round": calls},
+        )
+        for loop, found in rates.items()
+    ]  # fmt: skip
 
 
 def beside_decode(

@@ -99,7 +99,7 @@ def _served(plan: Plan, plain: PlainSide) -> Iterator[Row]:
         if "calls" in plan.names:
             progress("small calls")
             yield calls.flood(wire, rounds=sizes.rounds, calls=sizes.raw_calls)
-            yield calls.library(daemon, rounds=sizes.rounds, calls=sizes.library_calls)
+            yield from calls.library(daemon, rounds=sizes.rounds, calls=sizes.library_calls)
         if "latency" in plan.names:
             progress("calls beside a decode")
             yield from calls.beside_decode(

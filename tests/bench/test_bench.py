@@ -35,7 +35,8 @@ def test_every_measurement_gives_a_row(found: dict[str, Any]) -> None:
     assert names == [
         "contexts_memory",
         "calls_raw",
-        "calls_library",
+        "calls_library_asyncio",
+        "calls_library_uvloop",
         "call_p50",
         "call_p99",
         "decode_llama-tiny-q8_0_1t",
