@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -16,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from infd.failures import CommandError
 from infd_protocol import codes
 from infd_protocol.connection import Connection, ProtocolError, Refusal, Response, Role
-from infd_protocol.errors import error_for
+from infd_protocol.errors import InfdError, error_for
 
 DEFAULT_PORT = 4633
 CONNECT_SECONDS = 5.0
@@ -137,9 +138,8 @@ class Wire:
         """End the session, if one was opened, and the connection. Never raises."""
         try:
             if self._stok is not None:
-                self.call("inf_destroy_session")
-        except Exception:
-            pass  # It ends by itself after session_idle.
+                with suppress(WireError, InfdError):  # it ends by itself after session_idle
+                    self.call("inf_destroy_session")
         finally:
             self._stok = None
             self._socket.close()
