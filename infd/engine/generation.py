@@ -3,9 +3,6 @@
 Rules: one thread uses an `Engine`. The loop's side writes a run's flags (`RunState`), `limits`
 and `read_tokens`, and may call `interrupt`; it reads the counters. Nothing here waits for
 anything but a turn at the cores, and no lock is held across a call into llama.cpp.
-
-Delivery: the first token's text and that of a slow model goes out at once; a fast one's is
-gathered for `GATHER` seconds, because waking the event loop costs more than making a token.
 """
 
 from __future__ import annotations
@@ -15,17 +12,13 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from infd.engine.context import Decoded, LlamaContext
+from infd.engine.delivery import Delivery
 from infd.engine.errors import EngineError
-from infd.engine.events import Aborted, End, Event, Finished, Limits, Prepared, Progress, Text
+from infd.engine.events import Aborted, End, Event, Finished, Limits, Prepared, Progress
 from infd.engine.model import Model
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
-from infd.engine.text import StopMatcher, Utf8Joiner
 
-# Twice a frame of a 120 Hz screen would be seen; half of one is not.
-GATHER = 0.004
-# A step longer than this is a slow model's: nothing is held back for the next one.
-SLOW_STEP = 0.002
 # BATCH_SET 0 (section 5 of the contract), and the most of one graph (n_ubatch).
 DEFAULT_BATCH = 512
 # How often foreign load is looked for, in seconds.
@@ -220,37 +213,22 @@ class Engine:
         sample = sampler.sample_from(context)
         decode, renew, share = context.decode_one, self.turn.renew, self._share
         limits, cores, run_ahead = self.limits, self._scheduler.cores, self.run_ahead
-        end_tokens, pieces, clock = self.model.end_tokens, self.model.pieces, perf_counter
-        joiner = Utf8Joiner()
-        feed = joiner.feed
-        matcher = StopMatcher(request.stop) if any(request.stop) else None
-        gathered: list[str] = []
-        made = told = 0
+        end_tokens, clock = self.model.end_tokens, perf_counter
+        delivery = Delivery(self.model, request.stop, emit)
+        take = delivery.take
+        made = 0
         threads = self.turn.held
-        sent = before = 0.0
         reason = "length"
         while made < most:
             token = sample()
             if token in end_tokens:
                 reason = "stop"
                 break
-            made += 1
-            self.made_tokens = made
-            text = feed(pieces[token])
-            if matcher is not None:
-                text, met = matcher.feed(text)
-                if met:
-                    gathered.append(text)
-                    matcher, reason = None, "stop_sequence"
-                    break
-            if text:
-                gathered.append(text)
+            self.made_tokens = made = made + 1
             now = clock()
-            if gathered and (now - sent >= GATHER or now - before >= SLOW_STEP):
-                emit(Text("".join(gathered), made - told))
-                gathered.clear()
-                told, sent = made, now
-            before = now
+            if take(token, now):
+                reason = "stop_sequence"
+                break
             if made >= most:
                 break
             if run.ending is not None or run.aborted:
@@ -278,17 +256,8 @@ class Engine:
             if accept is not None:
                 accept(token)
         self.turn.release()
-        if run.aborted:
-            return reason
-        if reason != "stop_sequence":
-            rest = joiner.flush()
-            if matcher is not None:
-                rest, met = matcher.feed(rest)
-                if not met:
-                    rest += matcher.flush()
-            gathered.append(rest)
-        if text := "".join(gathered):
-            emit(Text(text, made - told))
+        if not run.aborted:
+            delivery.finish(stopped=reason == "stop_sequence")
         return reason
 
     def _look_for_load(self, now: float) -> None:
