@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from infd.engine.errors import ContextError
-from infd.engine.library import captured_log, last_error, lib
+from infd.engine.library import captured_log, last_error, lib, version
 from infd.engine.model import Model
+from infd.engine.snapshot import Snapshot, put, take
 
 # llama_decode's results (llama.h).
 _OK, _NO_ROOM, _ABORTED = 0, 1, 2
@@ -131,6 +132,9 @@ class LlamaContext:
             )
         self.pointer: Any = pointer
         self.memory = _memory(said)
+        # Without flash attention llama.cpp keeps the values transposed.
+        self.layout = f"k {params.type_k}, v {params.type_v}, {'as is' if flash else 'transposed'}"
+        """How the KV cache is laid out: snapshots pass between contexts of one layout."""
         self._kv: Any = lib.llama_get_memory(pointer)
         self._flag = ctypes.create_string_buffer(2)
         lib.llama_set_abort_callback(pointer, _strlen, ctypes.cast(self._flag, ctypes.c_void_p))
@@ -149,22 +153,54 @@ class LlamaContext:
     def keep_prefix(self, n: int) -> int:
         """Cut the KV cache back to its first `n` tokens; how many are left.
 
-        Recurrent and some sliding-window models cannot be cut: they are cleared, 0 is left.
+        Recurrent models cannot be cut, nor sliding-window models beyond what they still hold:
+        they are cleared, 0 is left.
         """
         if n >= len(self.tokens):
             return len(self.tokens)
         self.has_logits = False
-        if n <= 0 or not lib.llama_memory_seq_rm(self._kv, 0, n, -1):
+        if n <= 0 or not self._reaches(n) or not lib.llama_memory_seq_rm(self._kv, 0, n, -1):
             self.clear()
             return 0
         del self.tokens[n:]
         return n
+
+    def _reaches(self, n: int) -> bool:
+        """Whether all is held that a token at position `n` looks at through a sliding window."""
+        window = self.model.info.n_swa
+        return not window or lib.llama_memory_seq_pos_min(self._kv, 0) <= max(0, n - window + 1)
 
     def clear(self) -> None:
         """Forget everything."""
         self.has_logits = False
         lib.llama_memory_clear(self._kv, True)
         self.tokens.clear()
+
+    def snapshot(self) -> Snapshot:
+        """A copy of what is held. Raises SnapshotError; nothing is held: ValueError."""
+        if not self.tokens:
+            raise ValueError("there is nothing to copy")
+        return take(self.pointer, 0, self.tokens)
+
+    def restore(self, snapshot: Snapshot) -> bool:
+        """Hold what the snapshot does, without logits; False: it does not fit, nothing is held.
+
+        The snapshot is of a context of the same model and `layout`.
+        """
+        self.has_logits = False
+        if len(snapshot.tokens) > self.ctxsize or not put(self.pointer, 0, snapshot):
+            self.clear()
+            return False
+        self.tokens[:] = snapshot.tokens
+        return True
+
+    @property
+    def snapshot_key(self) -> str:
+        """What a snapshot's file must have been written with to be read for this context."""
+        info = self.model.info
+        return "\n".join(
+            (version(), info.path, str(info.size_bytes), str(info.n_params), self.layout)
+        )
 
     def decode(self, tokens: Sequence[int], *, want_logits: bool) -> Decoded:
         """Evaluate `tokens` (1 to ctxsize of them) after what is held. Releases the GIL.

@@ -28,7 +28,7 @@ INFO, WARN, ERROR, _CONT = 2, 3, 4, 5
 
 # Warnings that say only that infd does what it means to do: a context smaller than the model's
 # training context, an aborted decode (ggml's status 1, llama_decode's result 2), a SentencePiece
-# vocabulary without a newline piece.
+# vocabulary without a newline piece, a sliding-window model whose KV can be cut back.
 _EXPECTED = (
     "graph_compute_async failed with error 1",
     "compute status: 1",
@@ -36,6 +36,7 @@ _EXPECTED = (
     "the full capacity of the model will not be utilized",
     "removing memory module entries",
     "newline token not found",
+    "using full-size SWA cache",
 )
 
 

@@ -54,6 +54,8 @@ class ModelInfo:
     """Why it can hold no conversation, as a sentence; empty when it can."""
     is_recurrent: bool
     """Its memory cannot be cut back to a prefix (recurrent and hybrid models)."""
+    n_swa: int = 0
+    """Tokens that a sliding-window layer looks back; 0: every layer sees all."""
 
 
 class Model:
@@ -255,6 +257,7 @@ class Model:
             is_recurrent=bool(
                 lib.llama_model_is_recurrent(pointer) or lib.llama_model_is_hybrid(pointer)
             ),
+            n_swa=lib.llama_model_n_swa(pointer),
         )
 
     def _read_template(self) -> str | None:

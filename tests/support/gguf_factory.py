@@ -189,12 +189,16 @@ def write_llama(
     n_ff: int = 128,
     n_ctx: int = 2048,
     quantization: str = "F32",
+    window: int = 0,
     change: Callable[[gguf.GGUFWriter], None] | None = None,
 ) -> Path:
-    """A Llama of this shape with random weights (`quantization`: F32, F16, Q8_0, Q4_0)."""
+    """A Llama with random weights (`quantization`: F32, F16, Q8_0, Q4_0), or with a `window`
+    a Gemma 3, whose layers but every sixth look back so many tokens."""
     kind = gguf.GGMLQuantizationType[quantization]
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, "gemma3" if window else "llama")
     writer.add_name(path.stem)
+    if window:
+        writer.add_sliding_window(window)
     writer.add_context_length(n_ctx)
     writer.add_embedding_length(n_embd)
     writer.add_block_count(n_layer)
@@ -227,6 +231,11 @@ def write_llama(
         weights.matrix(b + "ffn_gate.weight", n_ff, n_embd)
         weights.matrix(b + "ffn_up.weight", n_ff, n_embd)
         weights.matrix(b + "ffn_down.weight", n_embd, n_ff)
+        if window:
+            for name in ("post_attention_norm", "post_ffw_norm"):
+                weights.vector(f"{b}{name}.weight", 1.0, n_embd)
+            for name in ("attn_q_norm", "attn_k_norm"):
+                weights.vector(f"{b}{name}.weight", 1.0, n_embd // n_head)
     return _finish(writer, path)
 
 
@@ -364,6 +373,7 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "no-byte-tokens": lambda p: write_llama(p, spm(byte_tokens=False), template=LLAMA2),
     "embedding": write_bert,
     "recurrent": write_mamba,
+    "sliding": lambda p: write_llama(p, bpe(), template=CHATML, n_layer=7, window=32),
 }
 """Files that llama.cpp loads (`no-byte-tokens` is refused after that), by kind."""
 
