@@ -67,7 +67,7 @@ def test_nothing_is_ever_exceeded_and_no_core_idles_beside_one_that_may_run(
         elif action == "done" and turn.held:
             clock.done(turn)
         elif action == "cancel" and turn.waiting:
-            clock.policy.leave(turn)
+            clock.policy.leave(turn, clock.now)
         elif action == "limit":
             clock.shares[i % 3].max_threads = n
             clock.policy.dispatch(clock.now)
@@ -80,7 +80,11 @@ def test_nothing_is_ever_exceeded_and_no_core_idles_beside_one_that_may_run(
         assert all(t.held <= t.want for t in turns)
         assert set(clock.policy.queue) == {t for t in turns if t.waiting}
         if clock.policy.free:
-            assert all(t.share.room <= 0 for t in turns if t.waiting)
+            # Background work also leaves a core to one that computes on fewer than it wants.
+            spare = bool(clock.policy.hungry())
+            assert all(
+                t.share.room <= 0 for t in turns if t.waiting and not (t.background and spare)
+            )
     # Everything ends: whoever holds gives back, and nobody is left waiting.
     for _ in range(len(turns)):
         clock.now += 1
@@ -169,7 +173,8 @@ def test_positions_count_those_ahead() -> None:
     clock.ask(first)
     clock.ask(back, background=True)
     clock.ask(second)
-    assert [t.position() for t in (holder, first, second, back)] == [0, 1, 2, 3]
+    # The user that computes already comes after the one that does not.
+    assert [t.position() for t in (holder, second, first, back)] == [0, 1, 2, 3]
 
 
 def observe(policy: Policy, seconds: float, share_of_time: float, clock: list[float]) -> list[bool]:
@@ -269,8 +274,10 @@ def test_renewing_keeps_the_cores_until_somebody_waits() -> None:
     thread.start()
     while not other.position():
         threading.Event().wait(0)
-    # The waiting one is older now: it gets its part, and this one the rest.
-    assert turn.renew(2) == 1
+    # Both wait now: each gets one, at the latest when the quantum is over.
+    while (granted := turn.renew(2)) == 2:
+        threading.Event().wait(0)
+    assert granted == 1
     assert got.get() == 1
     thread.join()
     turn.cancel()

@@ -1,0 +1,339 @@
+"""Who computes next: the rules of the scheduler, without threads and without a clock.
+
+The caller (scheduler.py, or a test) holds a lock, tells the time in seconds, and calls `enter`,
+`give_back`, `leave` and `dispatch`. What is divided is processor time: threads held times seconds
+held. It is charged by what is given out, not call by call, so it is exact at every moment that
+the policy is asked anything, and a run that keeps its threads costs nothing.
+
+- Threads given out never exceed the cores, nor a user's (`Share`'s) max_threads.
+- A free core goes to the user with the fewest threads at that moment; among those to the one
+  served least so far; within a user to the place (one context's) served least so far. So users
+  come before contexts, and a user with one context keeps a core beside one with eight.
+- "Served so far" is a virtual time as in start-time fair queueing: who was away goes on at the
+  present virtual time, so nothing is saved up by idling; who gets less than its part because of
+  its own limit has at most `CREDIT` seconds to its favour.
+- Everybody who waits gets one thread before anybody gets a team: single threads beside each other
+  do more than a team of as many. What is left over widens teams, the least served first.
+- No core is idle while a place waits that may use it.
+- A background place (a run far ahead of its reader) gets what no other wants, also not as a wider
+  team, but goes before all others once it has waited `STARVED` seconds.
+- While other processes use the cores nobody gets more than one thread (load.py).
+
+A place may stand for several users at once (one computation for all of them): `parts` says how
+its threads and its time are divided. It ranks as its least served user; its owner sees to the
+users' limits.
+
+Limit: a context that computes on one thread can be given no more than one core while others wait.
+On more than two cores a user with fewer contexts than its part of the cores therefore stays below
+that part as long as others fill the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from heapq import heapify, heapreplace
+from math import floor
+
+from infd.engine.load import ForeignLoad
+
+# Section 9 of the contract: a run ahead of its reader still gets a token a second.
+STARVED = 1.0
+# A small model makes a token in half a millisecond; handing the core over takes a fifth of that.
+QUANTUM = 0.004
+# The most processor time that a user held back by its own limit may catch up with, in seconds.
+CREDIT = 1.0
+# Away for less than this, in seconds, is the pause between two calls and not idleness.
+PAUSE = 0.02
+# A team is made narrower for another's sake when its user is ahead by this processor time.
+AHEAD = 0.25
+# Rounding of sums of weights.
+_EPSILON = 1e-6
+
+
+@dataclass(slots=True, eq=False)
+class Share:
+    """One user's part of the cores. `max_threads` may be changed at any time; 0 reads as 1."""
+
+    key: str
+    max_threads: int
+    in_use: float = 0.0
+    """Threads that compute for this user now; a fraction where a place stands for several."""
+    used: float = 0.0
+    """Processor time charged so far, in seconds; up to date after `Policy.settle`."""
+    virtual: float = 0.0
+    floor: float = 0.0
+    """The virtual time of this user's places."""
+    active: int = 0
+    left: float = 0.0
+
+    @property
+    def room(self) -> int:
+        """How many more threads may compute for this user now."""
+        return floor(max(1, self.max_threads) - self.in_use + _EPSILON)
+
+
+class Place:
+    """One worker's place in the queue and what it holds. The owner sets `want`, `background`
+    and, while it neither waits nor holds anything, `parts` (weights sum to 1)."""
+
+    __slots__ = (
+        "background",
+        "began",
+        "call",
+        "calls",
+        "held",
+        "left",
+        "parts",
+        "since",
+        "used",
+        "virtual",
+        "waiting",
+        "want",
+    )
+
+    def __init__(self, share: Share) -> None:
+        self.parts: tuple[tuple[Share, float], ...] = ((share, 1.0),)
+        self.want = 1
+        self.background = False
+        self.waiting = False
+        self.held = 0
+        self.since = 0.0
+        self.began = 0.0
+        self.calls = 0
+        """How often what is held was used: calls since `began`."""
+        self.call = 0.0
+        """The usual length of one call, in seconds."""
+        self.used = 0.0
+        self.virtual = 0.0
+        self.left = 0.0
+
+    @property
+    def least(self) -> Share:
+        """The user by which it ranks."""
+        parts = self.parts
+        if len(parts) == 1:
+            return parts[0][0]
+        return min((share for share, _ in parts), key=lambda s: (s.in_use, s.virtual))
+
+
+class Policy:
+    """See the head of this module."""
+
+    def __init__(self, cores: int) -> None:
+        if cores < 1:
+            raise ValueError("there must be a core")
+        self.cores = cores
+        self.free = cores
+        self.queue: list[Place] = []
+        self.running: list[Place] = []
+        self.single = False
+        """Whether foreign load was noticed: then nobody gets more than one thread."""
+        self.tight = False
+        """Whether a team may have to become narrower at its next call."""
+        self._virtual = 0.0
+        self._busy = 0.0
+        self._last = 0.0
+        self._call = 0.0
+        self._load = ForeignLoad()
+
+    # --- places come and go ------------------------------------------------------------------
+
+    def enter(self, place: Place, now: float) -> None:
+        """Let `place` wait. What it still holds is given back first."""
+        self.settle(now)
+        if place.held:
+            self._take_back(place, now)
+        else:
+            self._join(place, now)
+        place.since = now
+        place.waiting = True
+        self.queue.append(place)
+
+    def leave(self, place: Place, now: float) -> None:
+        """Take a waiting place out of the queue."""
+        place.waiting = False
+        self.queue.remove(place)
+        self._away(place, now)
+
+    def give_back(self, place: Place, now: float) -> None:
+        """`place` no longer computes."""
+        self.settle(now)
+        self._take_back(place, now)
+        self._away(place, now)
+
+    def settle(self, now: float) -> None:
+        """Charge what is held up to `now`."""
+        passed = now - self._last
+        if passed <= 0:
+            return
+        self._last = now
+        for place in self.running:
+            time = passed * place.held
+            place.used += time
+            place.virtual += time / len(place.parts)
+            for share, weight in place.parts:
+                share.used += time * weight
+                share.virtual += time * weight
+        self._busy += (self.cores - self.free) * passed
+
+    def _join(self, place: Place, now: float) -> None:
+        for share, _ in place.parts:
+            if not share.active:
+                share.virtual = max(share.virtual, self._start(self._virtual, now - share.left))
+            share.active += 1
+        start = self._start(place.least.floor, now - place.left)
+        place.virtual = max(place.virtual, start)
+
+    @staticmethod
+    def _start(virtual: float, away: float) -> float:
+        return virtual if away > PAUSE else virtual - CREDIT
+
+    def _away(self, place: Place, now: float) -> None:
+        place.left = now
+        for share, _ in place.parts:
+            share.active -= 1
+            share.left = now
+
+    def _take_back(self, place: Place, now: float) -> None:
+        held = place.held
+        self.free += held
+        for share, weight in place.parts:
+            share.in_use -= held * weight
+            if share.in_use < _EPSILON:
+                share.in_use = 0.0
+        place.held = 0
+        self.running.remove(place)
+        call = (now - place.began) / max(1, place.calls)
+        place.call = (place.call + call) / 2 if place.call else call
+        self._call = (7 * self._call + place.call) / 8 if self._call else place.call
+
+    # --- grants --------------------------------------------------------------------------------
+
+    def dispatch(self, now: float) -> list[Place]:
+        """Grant what can be granted; the places that no longer wait, in the order served."""
+        if not self.queue or not self.free:
+            return []
+        self.settle(now)
+        served: list[Place] = []
+        starved = [p for p in self.queue if p.background and now - p.since >= STARVED]
+        self._singles(starved, now, served)
+        self._singles([p for p in self.queue if not p.background], now, served)
+        self._widen([p for p in served if not p.background])
+        if self.free and not self.hungry(served):
+            self._singles([p for p in self.queue if p.background and p.waiting], now, served)
+            self._widen(served)
+        if served:
+            self.queue = [p for p in self.queue if p.waiting]
+        self.tight = self.single or bool(self.hungry())
+        return served
+
+    def _singles(self, waiting: list[Place], now: float, served: list[Place]) -> None:
+        while self.free:
+            eligible = [p for p in waiting if p.waiting and self._room(p) > 0]
+            if not eligible:
+                return
+            place = min(eligible, key=_rank) if len(eligible) > 1 else eligible[0]
+            place.waiting = False
+            place.began = now
+            place.calls = 1
+            self.running.append(place)
+            served.append(place)
+            for share, _ in place.parts:
+                # Raised here and not only on joining: what is short now was not waited for.
+                share.virtual = max(share.virtual, self._virtual - CREDIT)
+                share.floor = max(share.floor, place.virtual)
+            self._virtual = max(self._virtual, place.least.virtual)
+            self._take(place)
+
+    def _widen(self, places: list[Place]) -> None:
+        """Give what is free to teams; it stays free for one that computes and was served less."""
+        if self.single:
+            return
+        while self.free:
+            growing = [p for p in places if self._grows(p)]
+            if not growing:
+                return
+            place = min(growing, key=_rank)
+            if any(_well_before(other, place) for other in self.hungry(places)):
+                return
+            self._take(place)
+
+    def _take(self, place: Place) -> None:
+        self.free -= 1
+        place.held += 1
+        for share, weight in place.parts:
+            share.in_use += weight
+
+    def _room(self, place: Place) -> int:
+        """How many more threads it may have, as far as its user's limit goes."""
+        return place.parts[0][0].room if len(place.parts) == 1 else self.cores
+
+    def _grows(self, place: Place) -> bool:
+        return place.held < place.want and self._room(place) > 0
+
+    def hungry(self, but: Iterable[Place] = ()) -> list[Place]:
+        """Who computes on fewer threads than it wants and may have."""
+        if self.single:
+            return []
+        return [p for p in self.running if not p.background and self._grows(p) and p not in but]
+
+    # --- what can be told ------------------------------------------------------------------------
+
+    def order(self) -> list[Place]:
+        """Those who wait, as they would be served if nobody came or went."""
+        ahead: dict[Share, int] = {}
+        ranked: list[tuple[tuple[float, ...], Place]] = []
+        for place in sorted(self.queue, key=lambda p: (p.background, p.virtual, p.since)):
+            share = place.least
+            before = ahead[share] = ahead.get(share, -1) + 1
+            in_use, *rest = _rank(place)
+            ranked.append(((place.background, in_use + before, *rest), place))
+        return [place for _, place in sorted(ranked, key=lambda row: row[0])]
+
+    def estimate(self, place: Place, now: float) -> float:
+        """Seconds until a waiting place is probably served, from the usual length of calls."""
+        if not place.waiting:
+            return 0.0
+        order = self.order()
+        if place.background and not order[0].background:
+            return max(0.0, place.since + STARVED - now)
+        running = self.running
+        if self._room(place) <= 0:
+            share = place.least
+            running = [p for p in running if any(s is share for s, _ in p.parts)]
+            order = [p for p in order if p.least is share]
+        # When each core that it could get is free next; those ahead take theirs first.
+        times = [max(0.0, self._usual(p) - (now - p.began)) for p in running]
+        if not times:
+            return 0.0
+        heapify(times)
+        for other in order[: order.index(place)]:
+            heapreplace(times, times[0] + self._usual(other))
+        return times[0]
+
+    def _usual(self, place: Place) -> float:
+        return max(QUANTUM, place.call or self._call)
+
+    def observe(self, now: float, processor: float) -> None:
+        """Compare processor time (of the process, in seconds) with what was given out."""
+        self.settle(now)
+        self.single = self._load.observe(now, processor, self._busy)
+        self.tight = self.single or bool(self.hungry())
+
+
+def _rank(place: Place) -> tuple[float, float, float, float]:
+    share = place.least
+    return share.in_use, share.virtual, place.virtual, place.since
+
+
+def _well_before(one: Place, other: Place) -> bool:
+    """Whether a free core should rather go to `one`; not for small differences."""
+    mine, its = one.least, other.least
+    if mine is its:
+        if one.held != other.held:
+            return one.held < other.held
+        return one.virtual + AHEAD < other.virtual
+    if abs(mine.in_use - its.in_use) > _EPSILON:
+        return mine.in_use < its.in_use
+    return mine.virtual + AHEAD < its.virtual
