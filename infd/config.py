@@ -22,6 +22,14 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from infd.engine.options import (
+    BATCHED_FAIR,
+    FLASH_ATTENTION,
+    KV_TYPES,
+    MOST_LOOKUP,
+    PLACEMENTS,
+    ModelOptions,
+)
 from infd.failures import CommandError
 from infd.settings import (
     ADDRESS,
@@ -33,6 +41,7 @@ from infd.settings import (
     Kind,
     choice,
     count,
+    integer,
     is_loopback,
     setting,
     size,
@@ -72,6 +81,41 @@ class ModelConfig:
         BOOLEAN, True,
         "Let llama.cpp repack the weights for this processor (faster; false if it crashes).",
     )  # fmt: skip
+    placement: str = setting(
+        choice(*PLACEMENTS), "dedicated",
+        "One llama.cpp instance for each context, or all contexts in the batches of one.",
+    )  # fmt: skip
+    batched_fair: str = setting(
+        choice(*BATCHED_FAIR), "throughput",
+        "What a batched model's steps are for: many tokens in all, or short gaps between one's.",
+    )  # fmt: skip
+    flash_attention: str = setting(
+        choice(*FLASH_ATTENTION), "auto",
+        "Whether contexts use flash attention; auto where it saves much memory.",
+    )  # fmt: skip
+    kv_type: str = setting(
+        choice(*KV_TYPES), "f16",
+        "What the KV cache holds; smaller types save memory and need flash attention.",
+    )  # fmt: skip
+    n_gpu_layers: int = setting(
+        integer(-1), 0, "Layers that are computed on a GPU; -1 is all of them."
+    )
+    lookup: int = setting(
+        count(0, MOST_LOOKUP), 0,
+        "Tokens of prompt-lookup decoding: how many to guess from the context itself; 0 is off.",
+    )  # fmt: skip
+
+    @property
+    def options(self) -> ModelOptions:
+        """What the engine is told. Raises ValueError for keys that do not go together."""
+        return ModelOptions(
+            flash_attention=self.flash_attention,
+            kv_type=self.kv_type,
+            n_gpu_layers=self.n_gpu_layers,
+            lookup=self.lookup,
+            placement=self.placement,
+            batched_fair=self.batched_fair,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,5 +333,10 @@ def _read_tables(file: Path, tables: Any) -> dict[str, ModelConfig]:
             raise ConfigError(f"{file}: models.{name} must be a table: [models.{name}]")
         if not name.strip() or len(name.encode()) > NAME_BYTES or not name.isprintable():
             raise ConfigError(f"{file}: models.{name!r} is no name for a model")
-        result[name] = ModelConfig(**_read(str(file), values, ModelConfig, base, prefix))
+        model = ModelConfig(**_read(str(file), values, ModelConfig, base, prefix))
+        try:
+            _ = model.options
+        except ValueError as error:
+            raise ConfigError(f"{file}: models.{name}: {error}") from None
+        result[name] = model
     return result

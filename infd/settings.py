@@ -82,6 +82,11 @@ def _address(value: Any) -> str:
     return value
 
 
+def integer(least: int) -> Kind:
+    """A whole number from `least` on, which may be below 0; an int32."""
+    return count(least, 2**31 - 1)
+
+
 def count(least: int, most: int = UINT32) -> Kind:
     """A whole number in [least, most]."""
 

@@ -103,10 +103,13 @@ class LlamaContext:
         self.has_logits = False
         """Whether the last call left logits; sampling without them ends the process."""
         params = lib.llama_context_default_params()
-        flash = model.flash_attention(ctxsize, n_ubatch)
-        params.flash_attn_type = (
-            lib.LLAMA_FLASH_ATTN_TYPE_AUTO if flash else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        )
+        if not model.flash_attention(ctxsize, n_ubatch):
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        elif model.options.flash_attention == "on":
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        else:
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
+        params.type_k = params.type_v = model.options.kv.number
         params.n_ctx = ctxsize
         params.n_batch = ctxsize
         params.n_ubatch = max(1, min(n_ubatch, ctxsize))

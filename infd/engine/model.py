@@ -18,9 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from infd.engine.errors import ModelFileError
 from infd.engine.library import captured_log, last_error, lib
 from infd.engine.mapping import give_back_pages
+from infd.engine.options import ModelOptions
 from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 
 # llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
@@ -32,6 +35,9 @@ _CELL_BYTES = 64
 _MOST_SCORE_BYTES = 128 * 1024 * 1024
 # What even the smallest context's compute buffer has beside its rows.
 _GRAPH_BYTES = 128 * 1024
+_DEFAULTS = ModelOptions()
+
+_log = structlog.get_logger("infd.engine.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,21 @@ class ModelInfo:
 class Model:
     """One llama_model. Make it with `Model.load`; close it when its contexts are closed."""
 
-    def __init__(self, pointer: Any, path: str) -> None:
+    def __init__(self, pointer: Any, path: str, options: ModelOptions = _DEFAULTS) -> None:
         self.pointer: Any = pointer
+        self.options = options
         self.vocab: Any = lib.llama_model_get_vocab(pointer)
         self._contexts = 0
         self._lock = threading.Lock()
         self.info = self._read_info(path)
+        self._head_sizes = self._read_head_sizes()
+        kv = options.kv
+        if any(size % kv.block for size in self._head_sizes):
+            raise ModelFileError(
+                f'kv_type "{options.kv_type}" cannot hold the heads of the model file {path}: '
+                f"their sizes ({' and '.join(map(str, sorted(set(self._head_sizes))))}) are no "
+                f"multiples of {kv.block}"
+            )
         self.vocabulary = Vocabulary(self.vocab, self.info.has_tokenizer)
         if not self.vocabulary.has_byte_tokens:
             raise ModelFileError(
@@ -77,6 +92,8 @@ class Model:
         self.end_tokens = self.vocabulary.end_tokens
         self.newline_tokens = self.vocabulary.newline_tokens
         self.template: str | None = self._read_template()
+        self.on_gpu = bool(options.n_gpu_layers and lib.llama_supports_gpu_offload())
+        """Whether a GPU computes it: then contexts wait for the device, not for cores."""
 
     @classmethod
     def load(
@@ -85,17 +102,25 @@ class Model:
         *,
         extra_bufts: bool = True,
         progress: Callable[[float], bool] | None = None,
+        options: ModelOptions = _DEFAULTS,
     ) -> Model:
         """Read a GGUF file (for a split one: its first part) and keep its weights.
 
-        `extra_bufts` False leaves the weights as the file has them: slower, and without the
-        kernels that some builds crash in. `progress` is called on this thread with 0.0 to 1.0;
-        False from it ends the load. Raises ModelFileError.
+        `options` hold for every context over it. `extra_bufts` False leaves the weights as the
+        file has them: slower, and without the kernels that some builds crash in. `progress` is
+        called on this thread with 0.0 to 1.0; False from it ends the load. Raises
+        ModelFileError, also for a cache type that the model's heads do not fit.
         """
         name = os.fspath(path)
         _check_file(name)
         params = lib.llama_model_default_params()
         params.use_extra_bufts = extra_bufts
+        params.n_gpu_layers = options.n_gpu_layers
+        if options.n_gpu_layers and not lib.llama_supports_gpu_offload():
+            _log.warning(
+                "this build of llama.cpp has no GPU support: the model is computed on processors",
+                path=name, n_gpu_layers=options.n_gpu_layers,
+            )  # fmt: skip
         stopped = False
         if progress is not None:
             report = progress
@@ -121,7 +146,7 @@ class Model:
         if any("model buffer size" in line and "_Mapped" not in line for _, line in said):
             give_back_pages(name)
         try:
-            return cls(pointer, name)
+            return cls(pointer, name, options)
         except BaseException:
             lib.llama_model_free(pointer)
             raise
@@ -145,18 +170,15 @@ class Model:
     def bytes_for_context(self, ctxsize: int, n_ubatch: int) -> int:
         """An estimate, from above, of what a context will take; llama.cpp says it exactly later.
 
-        Keys and values in 16 bits for every layer, llama.cpp's books on each cell, and the
-        compute buffer, whose largest parts are the attention scores, the feed-forward
-        activations and the logits of the last token.
+        Keys and values of every layer in the cache's type, llama.cpp's books on each cell, and
+        the compute buffer, whose largest parts are the attention scores (none with flash
+        attention), the feed-forward activations and the logits of the last token.
         """
         n_ctx = _padded(ctxsize)
         info = self.info
-        heads: int = max(1, lib.llama_model_n_head(self.pointer))
         kv_heads: int = max(1, lib.llama_model_n_head_kv(self.pointer))
-        per_head = info.n_embd // heads
-        k = self._number("attention.key_length") or per_head
-        v = self._number("attention.value_length") or per_head
-        cache = n_ctx * (info.n_layer * kv_heads * (k + v) * 2 + _CELL_BYTES)
+        cell = sum(self.options.kv.bytes_for(kv_heads * size) for size in self._head_sizes)
+        cache = n_ctx * (info.n_layer * cell + _CELL_BYTES)
         ff = self._number("feed_forward_length") or 4 * info.n_embd
         rows = min(n_ubatch, n_ctx)
         # 8 * n_ctx: the attention mask in 32 and in 16 bits, and the copy made on its way.
@@ -166,11 +188,16 @@ class Model:
         return cache + compute + _GRAPH_BYTES
 
     def flash_attention(self, ctxsize: int, n_ubatch: int) -> bool:
-        """Whether a context of this size should use it.
+        """Whether a context of this size uses it: as the options say, or by this rule.
 
         On processors it costs half of the decoding speed at 768 tokens' depth and gains a fifth
-        of the prompt's; but without it the compute buffer holds every attention score.
+        of the prompt's; but without it the compute buffer holds every attention score, and
+        llama.cpp takes no quantised cache.
         """
+        if self.options.flash_attention != "auto":
+            return self.options.flash_attention == "on"
+        if self.options.kv.quantised:
+            return True
         return self._score_bytes(ctxsize, n_ubatch) > _MOST_SCORE_BYTES
 
     def _score_bytes(self, ctxsize: int, n_ubatch: int) -> int:
@@ -258,6 +285,15 @@ class Model:
                 lib.llama_model_is_recurrent(pointer) or lib.llama_model_is_hybrid(pointer)
             ),
             n_swa=lib.llama_model_n_swa(pointer),
+        )
+
+    def _read_head_sizes(self) -> tuple[int, int]:
+        """Values of one key and of one value head."""
+        heads: int = max(1, lib.llama_model_n_head(self.pointer))
+        per_head = self.info.n_embd // heads
+        return (
+            self._number("attention.key_length") or per_head,
+            self._number("attention.value_length") or per_head,
         )
 
     def _read_template(self) -> str | None:

@@ -357,7 +357,9 @@ def _read_headers(file: ModelFile) -> Header:
 
 def _load_weights(file: ModelFile, extra_bufts: bool, loading: _Loading) -> tuple[Model, Renderer]:
     """In a thread: read the weights and make the renderer."""
-    model = Model.load(file.path, extra_bufts=extra_bufts, progress=loading.report)
+    model = Model.load(
+        file.path, extra_bufts=extra_bufts, progress=loading.report, options=file.settings.options
+    )
     try:
         renderer = Renderer(model)
         with suppress(TemplateError):  # said again, to the caller, at the first prompt

@@ -11,6 +11,7 @@ import pytest
 
 from infd import config
 from infd.config import Config, ConfigError, ModelConfig
+from infd.engine.options import ModelOptions
 from infd.settings import is_loopback, split_address
 
 
@@ -130,6 +131,16 @@ def test_model_tables(home: Path) -> None:
         ("listen = '0.0.0.0:4633'", ["0.0.0.0:4633", "plaintext = true"]),
         ("listen = ':4633'", ["plaintext = true"]),
         ("listen = 'example.org:4633'", ["plaintext = true"]),
+        ("[models.m]\nkv_type = 'q3_0'", ["models.m.kv_type must be one of f16, bf16"]),
+        ("[models.m]\nflash_attention = true", ["flash_attention must be one of auto, on, off"]),
+        ("[models.m]\nlookup = 17", ["models.m.lookup must be a whole number, 0 to 16"]),
+        ("[models.m]\nn_gpu_layers = -2", ["models.m.n_gpu_layers must be a whole number, -1"]),
+        ("[models.m]\nplacement = 'both'", ["placement must be one of dedicated, batched"]),
+        ("[models.m]\nbatched_fair = 1", ["batched_fair must be one of throughput, strict"]),
+        (
+            "[models.m]\nkv_type = 'q4_0'\nflash_attention = 'off'",
+            ['infd.toml: models.m: kv_type "q4_0" needs flash attention'],
+        ),
         ("drain = x", ["infd.toml", "line 1"]),
         ("x = 'ü", ["infd.toml"]),
     ],
@@ -208,3 +219,22 @@ def test_addresses() -> None:
     for wrong in ("x", "x:", "x:-1", "x:٣", "[::1]", "::1"):
         with pytest.raises(ValueError, match="HOST:PORT"):
             split_address(wrong)
+
+
+def test_the_engine_options_of_a_model(home: Path) -> None:
+    text = """
+        [models.fast]
+        flash_attention = "on"
+        kv_type = "q8_0"
+        n_gpu_layers = -1
+        lookup = 8
+        placement = "batched"
+        batched_fair = "strict"
+        [models.plain]
+    """
+    found = loaded(home, text).models
+    assert found["fast"].options == ModelOptions(
+        flash_attention="on", kv_type="q8_0", n_gpu_layers=-1, lookup=8,
+        placement="batched", batched_fair="strict",
+    )  # fmt: skip
+    assert found["plain"].options == ModelConfig().options == ModelOptions()

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from support.gguf_factory import DAMAGED, bpe, make, write_llama
 
-from infd.engine.context import LlamaContext
+from infd.engine.context import Decoded, LlamaContext
 from infd.engine.errors import ContextError, ModelFileError, TokenizeError
-from infd.engine.library import kernels, version
+from infd.engine.library import kernels, lib, version
 from infd.engine.model import Model
+from infd.engine.options import KV_TYPES, ModelOptions
 from infd.engine.vocabulary import LONGEST_RUN
 
 Models = Callable[[str], Model]
@@ -169,6 +171,48 @@ def test_the_estimate_for_a_context_covers_what_llama_cpp_takes(models: Models) 
             assert took > 0
             estimate = models(kind).bytes_for_context(ctxsize, n_ubatch)
             assert took <= estimate <= 3 * took, (kind, ctxsize, n_ubatch)
+
+
+@pytest.mark.parametrize("kv_type", list(KV_TYPES))
+def test_contexts_have_the_cache_that_the_options_say(folder: Path, kv_type: str) -> None:
+    took = {}
+    for flash in ("on", "auto", "off"):
+        if flash == "off" and KV_TYPES[kv_type].quantised:
+            continue
+        options = ModelOptions(flash_attention=flash, kv_type=kv_type)
+        model = Model.load(make(folder, "quantised"), options=options)
+        context = LlamaContext(model, ctxsize=2048, n_ubatch=512)
+        assert context.decode(list(range(40)), want_logits=True) is Decoded.OK
+        assert context.decode_one(7) is None
+        assert context.memory.kv_bytes == pytest.approx(
+            2048 * 2 * 2 * KV_TYPES[kv_type].bytes_for(256), abs=10**4
+        )
+        took[flash] = context.memory.total
+        assert took[flash] <= model.bytes_for_context(2048, 512) <= 3 * took[flash]
+        context.close()
+        model.close()
+    # Without flash attention every score of a micro-batch is held: 4 heads of 2,048 x 512.
+    if "off" in took:
+        assert took["off"] - took["on"] > 4 * 4 * 2048 * 512 / 2
+
+
+def test_a_cache_type_that_no_head_fits_is_refused_at_load(folder: Path) -> None:
+    with pytest.raises(ModelFileError, match=r'kv_type "q8_0" cannot hold .* \(16\) are no'):
+        Model.load(make(folder, "bpe"), options=ModelOptions(kv_type="q8_0"))
+
+
+def test_layers_for_a_gpu_are_computed_on_processors_without_one(folder: Path) -> None:
+    if lib.llama_supports_gpu_offload():
+        pytest.skip("this build of llama.cpp computes on GPUs")
+    with structlog.testing.capture_logs() as logs:
+        model = Model.load(make(folder, "bpe"), options=ModelOptions(n_gpu_layers=-1))
+    assert [line["log_level"] for line in logs] == ["warning"]
+    assert "no GPU support" in logs[0]["event"]
+    assert not model.on_gpu
+    context = LlamaContext(model, ctxsize=64, n_ubatch=64)
+    assert context.decode([1, 2, 3], want_logits=True) is Decoded.OK
+    context.close()
+    model.close()
 
 
 def test_the_build_says_what_it_is() -> None:
