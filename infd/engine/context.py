@@ -17,7 +17,7 @@ from typing import Any
 
 from infd.engine.errors import ContextError
 from infd.engine.library import captured_log, last_error, lib, version
-from infd.engine.model import Model
+from infd.engine.model import CTX_PAD, Model
 from infd.engine.snapshot import Snapshot, put, take
 
 # llama_decode's results (llama.h).
@@ -42,6 +42,14 @@ class Decoded(enum.Enum):
     ABORTED = "aborted"
     NO_ROOM = "no room"
     FAILED = "failed"
+
+    @classmethod
+    def of(cls, result: int) -> Decoded:
+        """What llama_decode's result means (llama.h)."""
+        return _RESULTS.get(result, cls.FAILED)
+
+
+_RESULTS = {_OK: Decoded.OK, _NO_ROOM: Decoded.NO_ROOM, _ABORTED: Decoded.ABORTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +81,90 @@ def _memory(lines: list[tuple[int, str]]) -> ContextMemory:
     )
 
 
-def _check_size(model: Model, ctxsize: int, n_ubatch: int) -> None:
-    """Refuse what cannot be: llama.cpp would spend minutes, and the machine's memory, on it."""
+def check_size(model: Model, ctxsize: int, n_ubatch: int, slots: int = 1) -> None:
+    """Refuse what cannot be: llama.cpp would spend minutes, and the machine's memory, on it.
+
+    Raises ContextError."""
     if not 0 < ctxsize <= _MOST_TOKENS:
         raise ContextError(f"a context of {ctxsize} tokens: llama.cpp takes 1 to {_MOST_TOKENS}")
-    need = model.bytes_for_context(ctxsize, n_ubatch)
+    need = slots * model.bytes_for_context(ctxsize, n_ubatch)
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if need > have:
         raise ContextError(
-            f"a context of {ctxsize} tokens needs about {need // _MIB} MiB; "
-            f"the machine has {have // _MIB} MiB of memory"
+            f"{'a context' if slots == 1 else f'{slots} contexts'} of {ctxsize} tokens needs "
+            f"about {need // _MIB} MiB; the machine has {have // _MIB} MiB of memory"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    """A llama_context, as `create` made it."""
+
+    pointer: Any
+    memory: ContextMemory
+    layout: str
+    """How the KV cache is laid out: snapshots pass between contexts of one layout."""
+    flag: Any
+    """Two bytes; while the first is not 0 every decode is aborted."""
+
+
+def create(
+    model: Model, *, ctxsize: int, n_ubatch: int, n_batch: int | None = None, slots: int = 1
+) -> Allocated:
+    """A llama_context of `slots` sequences of `ctxsize` tokens each, one thread.
+
+    `n_ubatch`: tokens computed in one graph. `n_batch`: tokens of one call; a context's length
+    if not given. Who frees it calls `model.closed()`. Raises ContextError.
+    """
+    if model.info.cannot_generate:
+        raise ContextError(model.info.cannot_generate)
+    check_size(model, ctxsize, n_ubatch, slots)
+    params = lib.llama_context_default_params()
+    flash = model.flash_attention(ctxsize, n_ubatch)
+    if not flash:
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    elif model.options.flash_attention == "on":
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    else:
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
+    params.type_k = params.type_v = model.options.kv.number
+    # llama.cpp rounds a sequence's part up by itself, and says so when there are several.
+    params.n_ctx = -(-ctxsize // CTX_PAD) * CTX_PAD * slots
+    params.n_batch = n_batch or ctxsize
+    params.n_ubatch = max(1, min(n_ubatch, ctxsize))
+    params.n_seq_max = slots
+    # A cache for each sequence: in one for all, each token would look at the cells of all.
+    params.kv_unified = False
+    # Only the last token of a sequence is ever sampled; room for more would be n_batch rows of
+    # the vocabulary's size.
+    params.n_outputs_max = min(max(_OUTPUTS, slots), ctxsize * slots)
+    params.n_threads = params.n_threads_batch = 1
+    params.no_perf = True
+    model.opened()
+    try:
+        with captured_log() as said:
+            pointer = lib.llama_init_from_model(model.pointer, params)
+    except BaseException:
+        model.closed()
+        raise
+    if not pointer:
+        model.closed()
+        raise ContextError(
+            f"llama.cpp made no context of {ctxsize} tokens: "
+            + (last_error(said) or "it gave no reason")
+        )
+    flag = ctypes.create_string_buffer(2)
+    lib.llama_set_abort_callback(pointer, _strlen, ctypes.cast(flag, ctypes.c_void_p))
+    # Without flash attention llama.cpp keeps the values transposed.
+    layout = f"k {params.type_k}, v {params.type_v}, {'as is' if flash else 'transposed'}"
+    return Allocated(pointer, _memory(said), layout, flag)
+
+
+def reaches(model: Model, kv: Any, slot: int, n: int) -> bool:
+    """Whether a sequence holds all that a token at position `n` looks at through a sliding
+    window; always for models without one."""
+    window = model.info.n_swa
+    return not window or lib.llama_memory_seq_pos_min(kv, slot) <= max(0, n - window + 1)
 
 
 class LlamaContext:
@@ -94,57 +175,22 @@ class LlamaContext:
 
         Raises ContextError.
         """
-        if model.info.cannot_generate:
-            raise ContextError(model.info.cannot_generate)
-        _check_size(model, ctxsize, n_ubatch)
+        made = create(model, ctxsize=ctxsize, n_ubatch=n_ubatch)
         self.model = model
         self.ctxsize = ctxsize
         self.tokens: list[int] = []
         self.has_logits = False
         """Whether the last call left logits; sampling without them ends the process."""
-        params = lib.llama_context_default_params()
-        if not model.flash_attention(ctxsize, n_ubatch):
-            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        elif model.options.flash_attention == "on":
-            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        else:
-            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
-        params.type_k = params.type_v = model.options.kv.number
-        params.n_ctx = ctxsize
-        params.n_batch = ctxsize
-        params.n_ubatch = max(1, min(n_ubatch, ctxsize))
-        params.n_seq_max = 1
-        # Only the last token of a call is ever sampled; room for more would be n_batch rows of
-        # the vocabulary's size.
-        params.n_outputs_max = min(_OUTPUTS, ctxsize)
-        params.n_threads = params.n_threads_batch = 1
-        params.no_perf = True
+        self.pointer: Any = made.pointer
+        self.memory = made.memory
+        self.layout = made.layout
+        self._flag = made.flag
         self._threads = (1, 1)
-        model.opened()
-        try:
-            with captured_log() as said:
-                pointer = lib.llama_init_from_model(model.pointer, params)
-        except BaseException:
-            model.closed()
-            raise
-        if not pointer:
-            model.closed()
-            raise ContextError(
-                f"llama.cpp made no context of {ctxsize} tokens: "
-                + (last_error(said) or "it gave no reason")
-            )
-        self.pointer: Any = pointer
-        self.memory = _memory(said)
-        # Without flash attention llama.cpp keeps the values transposed.
-        self.layout = f"k {params.type_k}, v {params.type_v}, {'as is' if flash else 'transposed'}"
-        """How the KV cache is laid out: snapshots pass between contexts of one layout."""
-        self._kv: Any = lib.llama_get_memory(pointer)
-        self._flag = ctypes.create_string_buffer(2)
-        lib.llama_set_abort_callback(pointer, _strlen, ctypes.cast(self._flag, ctypes.c_void_p))
+        self._kv: Any = lib.llama_get_memory(self.pointer)
         # pos, seq_id and logits left NULL mean: after what is there, sequence 0, the last token.
         self._batch = lib.llama_batch()
         self._room = 0
-        self._make_room(params.n_ubatch)
+        self._make_room(max(1, min(n_ubatch, ctxsize)))
 
     def _make_room(self, n: int) -> None:
         """Let the batch carry `n` tokens."""
@@ -162,16 +208,12 @@ class LlamaContext:
         if n >= len(self.tokens):
             return len(self.tokens)
         self.has_logits = False
-        if n <= 0 or not self._reaches(n) or not lib.llama_memory_seq_rm(self._kv, 0, n, -1):
+        held = n > 0 and reaches(self.model, self._kv, 0, n)
+        if not held or not lib.llama_memory_seq_rm(self._kv, 0, n, -1):
             self.clear()
             return 0
         del self.tokens[n:]
         return n
-
-    def _reaches(self, n: int) -> bool:
-        """Whether all is held that a token at position `n` looks at through a sliding window."""
-        window = self.model.info.n_swa
-        return not window or lib.llama_memory_seq_pos_min(self._kv, 0) <= max(0, n - window + 1)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -42,6 +42,15 @@ class Prepared:
     tokens: list[int]
 
 
+@dataclass(slots=True)
+class RunState:
+    """A run on its way. The two flags are written by the loop's side, once each."""
+
+    prepared: Prepared
+    ending: str | None = None
+    aborted: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """More of the reply: never empty, whole characters, with the number of tokens it took."""

@@ -7,35 +7,31 @@ anything but a turn at the cores, and no lock is held across a call into llama.c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from time import perf_counter
 
-from infd.engine.context import Decoded, LlamaContext
+import structlog
+
+from infd.engine.context import ContextMemory, Decoded, LlamaContext
 from infd.engine.delivery import Delivery
 from infd.engine.errors import EngineError
-from infd.engine.events import Aborted, End, Event, Finished, Limits, Prepared, Progress
+from infd.engine.events import Aborted, End, Event, Failed, Limits, Progress, RunState
 from infd.engine.model import Model
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
+from infd.engine.state import DEFAULT_BATCH, EngineState, common_prefix
 
-# BATCH_SET 0 (section 5 of the contract), and the most of one graph (n_ubatch).
-DEFAULT_BATCH = 512
+_log = structlog.get_logger("infd.engine.worker")
+
 # How often foreign load is looked for, in seconds.
 OBSERVE = 0.05
 
 
-@dataclass(slots=True)
-class RunState:
-    """A run on its way. The two flags are written by the loop's side, once each."""
+class Engine(EngineState):
+    """One llama_context with its place at the scheduler and its counters: a border's host, which
+    does a whole run in one command."""
 
-    prepared: Prepared
-    ending: str | None = None
-    aborted: bool = False
-
-
-class Engine:
-    """One llama_context with its place at the scheduler and its counters."""
+    delay = None
 
     def __init__(
         self,
@@ -47,20 +43,34 @@ class Engine:
         ctxsize: int,
         run_ahead: int,
     ) -> None:
+        super().__init__(share, limits, ctxsize=ctxsize, run_ahead=run_ahead)
         self.model = model
-        self.limits = limits
-        self.ctxsize = ctxsize
-        self.run_ahead = run_ahead
         self.turn = scheduler.turn(share)
         self.context: LlamaContext | None = None
-        self.in_prompt = False
-        self.prompt_tokens = 0
-        self.prompt_done = 0
-        self.made_tokens = 0
-        self.read_tokens = 0
         self._scheduler = scheduler
-        self._share = share
         self._observe_at = 0.0
+
+    def step(self) -> None:
+        """Never asked for: a run is one command."""
+
+    def shut(self) -> None:
+        """The thread ends."""
+        self.close()
+
+    @property
+    def tokens_used(self) -> int:
+        """How many tokens the KV cache holds."""
+        return 0 if self.context is None else len(self.context.tokens)
+
+    @property
+    def memory(self) -> ContextMemory:
+        """What llama.cpp allocated for the context."""
+        return super().memory if self.context is None else self.context.memory
+
+    @property
+    def position(self) -> int:
+        """1 for the next to be given cores; 0 when it does not wait for any."""
+        return self.turn.position()
 
     def open(self) -> None:
         """Make the llama_context, anew if there is one. Raises ContextError."""
@@ -78,14 +88,14 @@ class Engine:
 
     def clear(self) -> None:
         """Forget the conversation."""
-        self.prompt_tokens = self.prompt_done = self.made_tokens = 0
+        self.forget_counters()
         if self.context is not None:
             self.context.clear()
 
     def arm(self) -> None:
         """Before a run is handed over, on the loop's side: earlier interruptions are over."""
         self.in_prompt = True
-        self.read_tokens = self.made_tokens = self.prompt_done = self.prompt_tokens = 0
+        self.forget_counters()
         self.turn.rearm()
         if self.context is not None:
             self.context.rearm()
@@ -97,11 +107,22 @@ class Engine:
         if context is not None and (at_once or self.in_prompt):
             context.abort()
 
-    def run(self, run: RunState, emit: Callable[[Event], None]) -> End:
-        """Evaluate the prompt and generate; every event but the last goes through `emit`.
+    def run(self, run: RunState, emit: Callable[[Event], None]) -> None:
+        """Evaluate the prompt and generate; every event goes through `emit`, the end last.
 
-        Raises EngineError when llama.cpp fails. What the KV cache holds stays usable.
+        What the KV cache holds stays usable, unless the end is Failed.
         """
+        end: End
+        try:
+            end = self._run(run, emit)
+        except EngineError as error:
+            end = Failed(str(error))
+        except Exception as error:
+            _log.exception("worker failed")
+            end = Failed(f"the engine failed: {type(error).__name__}")
+        emit(end)
+
+    def _run(self, run: RunState, emit: Callable[[Event], None]) -> End:
         context = self.context
         if context is None:
             raise EngineError("the context has no engine")
@@ -112,7 +133,7 @@ class Engine:
         started = perf_counter()
         try:
             # The last token is always evaluated: its logits choose the first of the reply.
-            common = min(_common(context.tokens, prompt), len(prompt) - 1)
+            common = min(common_prefix(context.tokens, prompt), len(prompt) - 1)
             cached = context.keep_prefix(common)
             ready = self._evaluate(context, prompt, cached, run, emit)
             evaluated = perf_counter()
@@ -120,7 +141,7 @@ class Engine:
             if not ready:
                 if run.aborted or run.ending != "cancelled":
                     return Aborted()
-                return self._finished(
+                return self.finished(
                     "cancelled", run, run.prepared.request.seed, cached, started, evaluated
                 )
             request = run.prepared.request
@@ -132,32 +153,13 @@ class Engine:
                 sampler.close()
             if run.aborted:
                 return Aborted()
-            return self._finished(reason, run, seed, cached, started, evaluated)
+            return self.finished(reason, run, seed, cached, started, evaluated)
         finally:
             self.in_prompt = False
             self.turn.release()
 
-    def _finished(
-        self,
-        reason: str,
-        run: RunState,
-        seed: int | None,
-        cached: int,
-        started: float,
-        evaluated: float,
-    ) -> Finished:
-        return Finished(
-            reason=reason,
-            seed=draw_seed() if seed is None else seed,
-            tokens_in=len(run.prepared.tokens),
-            tokens_cached=cached,
-            tokens_out=self.made_tokens,
-            prompt_ms=round((evaluated - started) * 1000, 3),
-            decode_ms=round((perf_counter() - evaluated) * 1000, 3),
-        )
-
     def _want(self) -> int:
-        return max(1, min(self.limits.threads, self._share.max_threads, self._scheduler.cores))
+        return max(1, min(self.limits.threads, self.share.max_threads, self._scheduler.cores))
 
     def _evaluate(
         self,
@@ -168,7 +170,7 @@ class Engine:
         emit: Callable[[Event], None],
     ) -> bool:
         """The prompt piece by piece; False when it was ended before it was done."""
-        piece = min(self.limits.batch or DEFAULT_BATCH, self.ctxsize)
+        piece = self.piece
         total = len(prompt)
         done = self.prompt_done = cached
         while done < total:
@@ -211,7 +213,7 @@ class Engine:
             sampler.prime(context.tokens)
             accept = sampler.accept
         sample = sampler.sample_from(context)
-        decode, renew, share = context.decode_one, self.turn.renew, self._share
+        decode, renew, share = context.decode_one, self.turn.renew, self.share
         limits, cores, run_ahead = self.limits, self._scheduler.cores, self.run_ahead
         end_tokens, clock = self.model.end_tokens, perf_counter
         delivery = Delivery(self.model, request.stop, emit)
@@ -264,17 +266,3 @@ class Engine:
         if now >= self._observe_at:
             self._observe_at = now + OBSERVE
             self._scheduler.observe()
-
-
-def _common(held: Sequence[int], wanted: Sequence[int]) -> int:
-    """How many tokens two lists begin with in common; slices compare at C's speed."""
-    low, high = 0, min(len(held), len(wanted))
-    if held[:high] == wanted[:high]:
-        return high
-    while low + 1 < high:
-        middle = (low + high) // 2
-        if held[low:middle] == wanted[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low

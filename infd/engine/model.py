@@ -27,7 +27,7 @@ from infd.engine.options import ModelOptions
 from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 
 # llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
-_CTX_PAD = 256
+CTX_PAD = 256
 # llama-kv-cells.h: position, shift and a set of 256 sequences for each cell.
 _CELL_BYTES = 64
 # A context of 2,048 tokens, 32 heads and micro-batches of 512: what the models that people run on
@@ -302,7 +302,7 @@ class Model:
 
 
 def _padded(ctxsize: int) -> int:
-    return -(-ctxsize // _CTX_PAD) * _CTX_PAD
+    return -(-ctxsize // CTX_PAD) * CTX_PAD
 
 
 def _check_file(path: str) -> None:

@@ -144,9 +144,16 @@ class Sampler:
         """The next token from the logits of the context's last token (ValueError: none)."""
         if not context.has_logits:
             raise ValueError("there are no logits to sample from")
+        return self.sample_at(context.pointer, -1)
+
+    def sample_at(self, pointer: Any, index: int) -> int:
+        """The next token from the logits of the `index`-th token of the latest decode.
+
+        Without logits there it may end the process.
+        """
         if self._penalties is not None:
-            self._penalties.apply(lib.llama_get_logits_ith(context.pointer, -1))
-        token: int = lib.llama_sampler_sample(self._chain, context.pointer, -1)
+            self._penalties.apply(lib.llama_get_logits_ith(pointer, index))
+        token: int = lib.llama_sampler_sample(self._chain, pointer, index)
         return token
 
     def sample_from(self, context: LlamaContext) -> Callable[[], int]:

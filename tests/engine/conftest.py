@@ -49,11 +49,13 @@ def renderers(models: Callable[[str], Model]) -> Iterator[Callable[[str], Render
         renderer.close()
 
 
-@pytest.fixture
+@pytest.fixture(params=["dedicated", "batched"])
 async def bench(
-    models: Callable[[str], Model], renderers: Callable[[str], Renderer]
+    models: Callable[[str], Model],
+    renderers: Callable[[str], Renderer],
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[Bench]:
-    made = Bench(models, renderers)
+    made = Bench(models, renderers, placement=request.param)
     unhandled: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     before = threading.active_count()

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from infd.engine.batch import Batch
 from infd.engine.context import LlamaContext
 from infd.engine.model import Model
 from infd.engine.scheduler import Scheduler, Share
+from infd.engine.seat import Seat
 from infd.engine.templates import Renderer
 from infd.engine.worker import (
     Aborted,
@@ -82,6 +84,16 @@ class Bench:
     renderers: Callable[[str], Renderer]
     scheduler: Scheduler = field(default_factory=lambda: Scheduler(2))
     workers: list[Worker] = field(default_factory=list)
+    placement: str = "dedicated"
+    batches: dict[str, Batch] = field(default_factory=dict)
+
+    def batch(self, kind: str) -> Batch | None:
+        """The batch of a kind's model, where the placement is batched."""
+        if self.placement == "dedicated":
+            return None
+        if kind not in self.batches:
+            self.batches[kind] = Batch(self.models(kind), self.scheduler, kind, slice_ms=150)
+        return self.batches[kind]
 
     async def worker(
         self,
@@ -102,6 +114,7 @@ class Bench:
             renderer=self.renderers(kind),
             run_ahead=run_ahead,
             name=f"test {len(self.workers)}",
+            batch=self.batch(kind),
         )
         self.workers.append(worker)
         await worker.start()
@@ -124,9 +137,11 @@ HELLO = (("user", "hello there, what is your name?"),)
 
 def held(worker: Worker) -> list[int]:
     """The tokens that the worker's context holds."""
-    context = worker._engine.context
-    assert context is not None
-    return context.tokens
+    engine = worker._engine
+    if isinstance(engine, Seat):
+        return engine.tokens
+    assert engine.context is not None
+    return engine.context.tokens
 
 
 class Gate:

@@ -1,0 +1,316 @@
+"""The contexts of a model as sequences of one llama.cpp instance: continuous batching.
+
+A step is one llama_decode for all that run: one token of each that generates, a piece of prompts
+beside them (steps.py says whose). Then each sequence's next token is drawn with its own sampler
+and delivered, and whatever came meanwhile (new runs, aborts) is looked at before the next step.
+
+Rules: one thread uses a `BatchEngine`, as its border's host; the loop's side calls `interrupt` and
+reads `position`. A seat's tokens and its KV agree between steps. Runs that take part have slots
+that follow each other, because only those are computed together; seats are moved to that end by
+copying (4 ms for 512 tokens of a 1 B model). A seat without a slot has its KV saved, or computes
+it again. The instance has as many slots as runs were under way at once, and room for the longest
+context; it is made anew, larger, when that is not enough, and freed with the last seat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+import structlog
+
+from infd.engine.context import Decoded
+from infd.engine.delivery import Delivery
+from infd.engine.errors import EngineError
+from infd.engine.events import Aborted, Event, Failed, Progress, RunState
+from infd.engine.instance import Row
+from infd.engine.model import Model
+from infd.engine.rhythm import Rhythm
+from infd.engine.sampling import Sampler, draw_seed
+from infd.engine.scheduler import Scheduler, Share
+from infd.engine.seat import Seat, Work
+from infd.engine.slots import Slots
+from infd.engine.state import common_prefix
+from infd.engine.steps import Meters, Want, plan, weights
+
+_log = structlog.get_logger("infd.engine.batch")
+
+# How often foreign load is looked for, in seconds.
+OBSERVE = 0.05
+
+
+class BatchEngine:
+    """The thread's side of a batch. See the head of this module."""
+
+    def __init__(self, model: Model, scheduler: Scheduler, *, slice_ms: float) -> None:
+        """`slice_ms`: how long the prompts' part of a step may take beside running replies."""
+        self.model = model
+        self.works: list[Work] = []
+        self._scheduler = scheduler
+        self._turn = scheduler.turn(Share("batch", scheduler.cores))
+        self._slots = Slots(model)
+        self._meters = Meters()
+        self._rhythm = Rhythm(slice_ms / 1000)
+        self._computing: tuple[Seat, ...] = ()
+        self._arrivals = 0
+        self._wait = 0.0
+        self._observe_at = 0.0
+
+    # --- the border's host -------------------------------------------------------------------
+
+    @property
+    def delay(self) -> float | None:
+        """Seconds until the next step is due; None: there is nothing to do."""
+        return self._wait if self.works else None
+
+    def shut(self) -> None:
+        """The thread ends."""
+        for work in self.works:
+            work.close()
+        self.works.clear()
+        self._slots.close()
+
+    def step(self) -> None:
+        """One step, or what can be done of it."""
+        try:
+            self._step()
+        except EngineError as error:
+            self._fail(str(error))
+        except Exception as error:
+            _log.exception("batch failed")
+            self._fail(f"the engine failed: {type(error).__name__}")
+
+    # --- seats -------------------------------------------------------------------------------
+
+    def admit(self, seat: Seat) -> None:
+        """Make room for a seat. Raises ContextError."""
+        self.forget(seat)
+        self._slots.admit(seat)
+
+    def forget(self, seat: Seat) -> None:
+        """End the seat's run and forget its KV."""
+        self._end_at_once(seat)
+        self._slots.forget(seat)
+
+    def dismiss(self, seat: Seat) -> None:
+        """The seat leaves; with the last one the instance is freed."""
+        self._end_at_once(seat)
+        self._slots.dismiss(seat)
+
+    def _end_at_once(self, seat: Seat) -> None:
+        if seat.work is not None:
+            self._end(seat.work, Aborted())
+
+    # --- the loop's side ---------------------------------------------------------------------
+
+    def interrupt(self, seat: Seat, *, at_once: bool) -> None:
+        """A flag of the seat's run was set. A step that computes for it alone is aborted, one
+        that computes for others too is not: its end is near."""
+        self._turn.cancel()
+        if at_once and self._computing == (seat,):
+            self._slots.abort()
+
+    def position(self, seat: Seat) -> int:
+        """1 for the next run to be computed; 0 for one that takes part in steps or does not run."""
+        works = tuple(self.works)
+        if seat.slot is not None or seat.work is None:
+            return 0
+        waiting = [work.seat for work in works if work.seat.slot is None]
+        return waiting.index(seat) + 1 if seat in waiting else 0
+
+    # --- runs --------------------------------------------------------------------------------
+
+    def begin(self, seat: Seat, run: RunState, emit: Callable[[Event], None]) -> None:
+        """Take a run in; its events go through `emit`, the end last."""
+        now = perf_counter()
+        self._arrivals += 1
+        want = Want(seat.share, 0, seat.piece, arrived=self._arrivals, served=now)
+        work = Work(seat, run, emit, want, now)
+        seat.prompt_tokens = len(work.full)
+        self._meters.of(seat.share, now)
+        seat.work = work
+        self.works.append(work)
+        self._wait = 0.0
+        if len(work.full) >= seat.ctxsize:
+            self._end(work, Failed(
+                f"a prompt of {len(work.full)} tokens for a context of {seat.ctxsize}"
+            ))  # fmt: skip
+
+    def _end(self, work: Work, event: Event) -> None:
+        seat = work.seat
+        work.close()
+        seat.work, seat.in_prompt = None, False
+        self.works.remove(work)
+        if not self.works:
+            self._turn.release()
+        work.emit(event)
+
+    def _finish(self, work: Work, reason: str) -> None:
+        if work.delivery is not None:
+            work.delivery.finish(stopped=reason == "stop_sequence")
+        else:
+            work.evaluated = perf_counter()
+        self._end(work, work.seat.finished(
+            reason, work.run, work.seed, work.cached, work.started, work.evaluated
+        ))  # fmt: skip
+
+    def _end_flagged(self) -> None:
+        """End the runs that are to be ended."""
+        for work in list(self.works):
+            run = work.run
+            if run.aborted or (work.delivery is None and run.ending not in (None, "cancelled")):
+                self._end(work, Aborted())
+            elif run.ending is not None:
+                self._finish(work, run.ending)
+
+    def _fail(self, detail: str) -> None:
+        """llama.cpp failed: every run ends, and what the instance held is computed again."""
+        self._computing = ()
+        self._turn.release()
+        for work in list(self.works):
+            self._end(work, Failed(detail))
+        self._slots.lose()
+
+    # --- a step ------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        self._end_flagged()
+        now = perf_counter()
+        ready = self._ready(now)
+        if not ready:
+            self._turn.release()
+            return
+        chosen = self._choose(ready, now)
+        threads = self._threads(chosen)
+        if not threads:
+            return
+        front = [w.seat for w in ready if not w.want.background]
+        self._slots.arrange(front or [w.seat for w in ready], [w.seat for w in chosen])
+        for work in chosen:
+            if not work.placed:
+                self._place(work)
+        self._compute(chosen, threads)
+
+    def _ready(self, now: float) -> list[Work]:
+        """Those that may compute now: their users have not used up their processor time. With
+        none, `_wait` says when there will be one."""
+        self._meters.keep([w.seat.share for w in self.works])
+        self._meters.charge((), 0.0, now)
+        self._wait = 0.0
+        meters = {id(w): self._meters.of(w.seat.share, now) for w in self.works}
+        ready = [w for w in self.works if not meters[id(w)].paused]
+        if self.works and not ready:
+            self._wait = min(meter.wait for meter in meters.values())
+        return ready[: self._slots.most(len(ready))]
+
+    def _choose(self, ready: Sequence[Work], now: float) -> list[Work]:
+        decoding = False
+        for work in ready:
+            seat, want = work.seat, work.want
+            want.left = max(1, work.left) if work.placed else len(work.full)
+            want.batch = seat.piece
+            want.background = seat.made_tokens - seat.read_tokens > seat.run_ahead
+            decoding = decoding or want.left == 1
+        budget = self._rhythm.budget(decoding=decoding)
+        chosen = plan([w.want for w in ready], budget=budget, now=now)
+        return [w for w in ready if w.want in chosen]
+
+    def _threads(self, chosen: Sequence[Work]) -> int:
+        """Wait for the cores: as many threads as the users of this step may have together."""
+        parts = weights([w.want for w in chosen])
+        want = sum(max(1, share.max_threads) for share, _ in parts)
+        want = min(self._scheduler.cores, want)
+        turn = self._turn
+        turn.rearm()
+        if any(w.run.aborted or w.run.ending is not None for w in chosen):
+            return 0
+        if parts == turn.parts:
+            return turn.renew(want)
+        turn.release()
+        turn.parts = parts
+        return turn.acquire(want)
+
+    def _place(self, work: Work) -> None:
+        """Keep what the run's prompt and its seat's KV have in common."""
+        seat = work.seat
+        # The last token is always computed: its logits choose the first of the reply.
+        common = min(common_prefix(seat.tokens, work.full), len(work.full) - 1)
+        work.cached = seat.prompt_done = self._slots.cut(seat, common)
+        work.placed = True
+
+    def _compute(self, chosen: Sequence[Work], threads: int) -> None:
+        rows: list[Row] = []
+        taking = sorted(chosen, key=lambda w: w.seat.slot or 0)
+        for work in taking:
+            held = len(work.seat.tokens)
+            part = work.full[held : held + work.want.takes]
+            assert work.seat.slot is not None
+            rows.append(Row(work.seat.slot, held, part, held + len(part) == len(work.full)))
+        self._slots.set_threads(threads)
+        began = perf_counter()
+        self._slots.rearm()
+        self._computing = tuple(w.seat for w in taking)
+        if len(taking) == 1 and taking[0].run.aborted:
+            self._computing = ()
+            return
+        result, where = self._slots.decode(rows)
+        self._computing = ()
+        now = perf_counter()
+        self._account(rows, threads, now - began, now)
+        if result is Decoded.ABORTED:
+            for work in taking:
+                self._slots.cut(work.seat, len(work.seat.tokens), exactly=True)
+            return
+        if result is not Decoded.OK:
+            raise EngineError("llama.cpp failed to evaluate a step")
+        for work, row, at in zip(taking, rows, where, strict=True):
+            work.seat.tokens.extend(row.tokens)
+            work.want.served = now
+            if row.wants_logits:
+                self._draw(work, at, now)
+            elif work.delivery is None:
+                work.seat.prompt_done = len(work.seat.tokens)
+                work.emit(Progress(len(work.full), work.seat.prompt_done))
+
+    def _account(self, rows: Sequence[Row], threads: int, seconds: float, now: float) -> None:
+        prompt = sum(len(row.tokens) for row in rows if len(row.tokens) > 1)
+        self._rhythm.learn(prompt, sum(len(row.tokens) == 1 for row in rows), threads, seconds)
+        self._meters.charge(self._turn.parts, threads * seconds, now)
+        if self._scheduler.cores > 1 and now >= self._observe_at:
+            self._observe_at = now + OBSERVE
+            self._scheduler.observe()
+
+    def _draw(self, work: Work, at: int, now: float) -> None:
+        """Draw and deliver the next token of a run whose tokens are all computed."""
+        seat = work.seat
+        if work.delivery is None:
+            self._begin_reply(work, now)
+        elif work.accept is not None:
+            work.accept(work.full[-1])
+        assert work.delivery is not None
+        assert work.sampler is not None
+        if seat.made_tokens >= work.most:
+            return self._finish(work, "length")
+        token = work.sampler.sample_at(self._slots.pointer, at)
+        if token in self.model.end_tokens:
+            return self._finish(work, "stop")
+        seat.made_tokens += 1
+        if work.delivery.take(token, now):
+            return self._finish(work, "stop_sequence")
+        if seat.made_tokens >= work.most:
+            return self._finish(work, "length")
+        work.full.append(token)
+        return None
+
+    def _begin_reply(self, work: Work, now: float) -> None:
+        request = work.run.prepared.request
+        seat = work.seat
+        seat.prompt_done, seat.in_prompt = len(work.full), False
+        work.evaluated = now
+        work.seed = draw_seed() if work.seed is None else work.seed
+        work.sampler = sampler = Sampler(self.model, request.sampling, work.seed)
+        if sampler.needs_history:
+            sampler.prime(work.full)
+            work.accept = sampler.accept
+        work.delivery = Delivery(self.model, request.stop, work.emit)
+

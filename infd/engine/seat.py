@@ -1,0 +1,126 @@
+"""One context of a batch, as the batch's thread keeps it.
+
+Its tokens and where their KV is: in a slot of the instance, or saved outside of it, or nowhere
+(then they are computed again). All of it belongs to the thread; the loop's side calls `arm` and
+`interrupt` and reads the counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from infd.engine.delivery import Delivery
+from infd.engine.events import Event, Limits, RunState
+from infd.engine.sampling import Sampler
+from infd.engine.scheduler import Share
+from infd.engine.snapshot import Snapshot
+from infd.engine.state import EngineState
+from infd.engine.steps import Want
+
+if TYPE_CHECKING:
+    from infd.engine.batched import BatchEngine
+
+
+class Seat(EngineState):
+    """See the head of this module."""
+
+    def __init__(self, share: Share, limits: Limits, *, ctxsize: int, run_ahead: int) -> None:
+        super().__init__(share, limits, ctxsize=ctxsize, run_ahead=run_ahead)
+        self.engine: BatchEngine | None = None
+        self.tokens: list[int] = []
+        """What its KV holds, wherever that is."""
+        self.slot: int | None = None
+        self.saved: Snapshot | None = None
+        self.used_at = 0
+        """The order of use, for choosing whose slot is given away."""
+        self.work: Work | None = None
+
+    @property
+    def tokens_used(self) -> int:
+        """How many tokens the KV cache holds."""
+        return len(self.tokens)
+
+    @property
+    def position(self) -> int:
+        """1 for the next to be computed; 0 when it is, or when it does not wait."""
+        return 0 if self.engine is None else self.engine.position(self)
+
+    def arm(self) -> None:
+        """Before a run is handed over, on the loop's side."""
+        self.in_prompt = True
+        self.forget_counters()
+
+    def interrupt(self, *, at_once: bool) -> None:
+        """From the loop's side, after a flag was set: have it looked at soon."""
+        if self.engine is not None:
+            self.engine.interrupt(self, at_once=at_once or self.in_prompt)
+
+    # The thread's side.
+
+    def _there(self) -> BatchEngine:
+        assert self.engine is not None
+        return self.engine
+
+    def open(self) -> None:
+        """Take a place in the batch, anew after a failure. Raises ContextError."""
+        self._there().admit(self)
+
+    def close(self) -> None:
+        """Leave the batch; twice is harmless."""
+        if self.engine is not None:
+            self.engine.dismiss(self)
+
+    def clear(self) -> None:
+        """Forget the conversation."""
+        self.forget_counters()
+        self._there().forget(self)
+
+    def run(self, run: RunState, emit: Callable[[Event], None]) -> None:
+        """Begin a run; every event goes through `emit`, the end last."""
+        self._there().begin(self, run, emit)
+
+
+class Work:
+    """One run under way in a batch.
+
+    `full` are the prompt's tokens and those generated. What the seat's KV holds is always a
+    beginning of them; the rest is to be computed before the next token is drawn.
+    """
+
+    __slots__ = (
+        "accept", "cached", "delivery", "emit", "evaluated", "full", "most", "placed", "run",
+        "sample", "sampler", "seat", "seed", "started", "want",
+    )  # fmt: skip
+
+    def __init__(
+        self, seat: Seat, run: RunState, emit: Callable[[Event], None], want: Want, now: float
+    ) -> None:
+        self.seat = seat
+        self.run = run
+        self.emit = emit
+        self.want = want
+        self.full = list(run.prepared.tokens)
+        self.started = self.evaluated = now
+        self.cached = 0
+        self.placed = False
+        """Whether its KV was looked at: what the prompt and the KV have in common is kept."""
+        self.most = seat.ctxsize - len(self.full)
+        if run.prepared.request.max_tokens is not None:
+            self.most = min(self.most, run.prepared.request.max_tokens)
+        self.seed = run.prepared.request.seed
+        self.sampler: Sampler | None = None
+        self.delivery: Delivery | None = None
+        self.sample: Any = None
+        self.accept: Callable[[int], None] | None = None
+
+    @property
+    def left(self) -> int:
+        """Tokens to compute before the next one is drawn."""
+        return len(self.full) - len(self.seat.tokens)
+
+    def close(self) -> None:
+        """Free the sampler; twice is harmless."""
+        if self.sampler is not None:
+            self.sampler.close()
+            self.sampler = None

@@ -1,0 +1,249 @@
+"""The slots of a batch's instance, and which seat's KV is in which.
+
+Rules: everything happens on the batch's thread, between steps. Seats that compute together are
+brought into slots that follow each other; one that has to give its slot away keeps its KV as a
+snapshot outside of the instance, or loses it when that cannot be taken: then its tokens are
+computed again. The instance is made with the first seat, made anew when more runs than slots are
+under way or a longer context comes, and freed with the last seat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from infd.engine.context import Decoded
+from infd.engine.errors import ContextError, EngineError
+from infd.engine.instance import Instance, Row
+from infd.engine.model import Model
+from infd.engine.seat import Seat
+from infd.engine.snapshot import Snapshot, SnapshotError
+from infd.engine.steps import window
+
+_log = structlog.get_logger("infd.engine.batch")
+
+# More sequences in a step than this make hardly more tokens a second on processors.
+MOST_SLOTS = 64
+FIRST_SLOTS = 4
+
+
+class Slots:
+    """See the head of this module."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._instance: Instance | None = None
+        self._seats: list[Seat] = []
+        self._at: list[Seat | None] = []
+        self._limit = MOST_SLOTS
+        self._uses = 0
+
+    # --- the instance --------------------------------------------------------------------------
+
+    @property
+    def instance(self) -> Instance:
+        """The instance. Raises EngineError when it could not be made anew after a failure."""
+        if self._instance is None:
+            longest = max((seat.ctxsize for seat in self._seats), default=1)
+            self._make(FIRST_SLOTS, longest)
+        assert self._instance is not None
+        return self._instance
+
+    @property
+    def pointer(self) -> Any:
+        """The llama_context, to draw tokens from."""
+        return self.instance.pointer
+
+    def _make(self, slots: int, ctxsize: int) -> None:
+        self._instance = Instance(self.model, slots=slots, ctxsize=ctxsize)
+        self._at = [None] * slots
+
+    def _remake(self, slots: int, ctxsize: int) -> None:
+        """Another instance in place of this one; every KV is kept outside meanwhile.
+
+        Raises ContextError: then it is as large as before.
+        """
+        before = self.instance
+        for seat in self._at:
+            if seat is not None:
+                self._save(seat)
+        self.close()
+        try:
+            self._make(slots, ctxsize)
+        except ContextError:
+            self._make(before.slots, before.ctxsize)
+            raise
+
+    def close(self) -> None:
+        """Free the instance; twice is harmless."""
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            instance.close()
+        for seat in self._at:
+            if seat is not None:
+                seat.slot = None
+        self._at = []
+
+    def lose(self) -> None:
+        """The instance is of no use any more: what it held is computed again."""
+        for seat in self._at:
+            if seat is not None:
+                seat.tokens.clear()
+        self.close()
+
+    # --- seats ---------------------------------------------------------------------------------
+
+    def admit(self, seat: Seat) -> None:
+        """Make room for a seat; it gets a slot with its first run. Raises ContextError."""
+        if seat not in self._seats:
+            self._seats.append(seat)
+        try:
+            if self.instance.ctxsize < seat.ctxsize:
+                self._remake(self.instance.slots, seat.ctxsize)
+        except ContextError:
+            self.dismiss(seat)
+            raise
+
+    def forget(self, seat: Seat) -> None:
+        """The seat holds nothing any more."""
+        if seat.slot is not None:
+            self.instance.cut(seat.slot, 0)
+            self._at[seat.slot] = None
+            seat.slot = None
+        seat.saved = None
+        seat.tokens.clear()
+
+    def dismiss(self, seat: Seat) -> None:
+        """The seat is gone."""
+        self.forget(seat)
+        if seat in self._seats:
+            self._seats.remove(seat)
+        if not self._seats:
+            self.close()
+
+    def cut(self, seat: Seat, n: int, *, exactly: bool = False) -> int:
+        """Let the seat's slot hold its first `n` tokens; how many are left: n, or 0 where it
+        cannot be cut. `exactly`: it may hold more than the seat knows of, after an abort."""
+        assert seat.slot is not None
+        if n >= len(seat.tokens) and not exactly:
+            return len(seat.tokens)
+        if not self.instance.cut(seat.slot, n):
+            n = 0
+        del seat.tokens[n:]
+        return n
+
+    def snapshot(self, seat: Seat) -> Snapshot:
+        """A copy of what the seat holds. Raises SnapshotError."""
+        if seat.saved is not None:
+            return seat.saved
+        if seat.slot is None:
+            raise SnapshotError("the context's KV is not in memory")
+        return self.instance.take(seat.slot, seat.tokens)
+
+    def restore(self, seat: Seat, snapshot: Snapshot) -> bool:
+        """Let the seat, which has a slot, hold what the snapshot does; False: it holds nothing."""
+        assert seat.slot is not None
+        good = self.instance.put(seat.slot, snapshot)
+        seat.tokens[:] = snapshot.tokens if good else ()
+        return good
+
+    # --- who is where --------------------------------------------------------------------------
+
+    def most(self, runs: int) -> int:
+        """How many of so many runs can have a slot at one time: the instance grows for them as
+        long as there is memory."""
+        while runs > self.instance.slots < self._limit:
+            slots = min(2 * self.instance.slots, self._limit)
+            try:
+                self._remake(slots, self.instance.ctxsize)
+            except ContextError as error:
+                _log.warning("no more runs at once", model=self.model.info.path,
+                             slots=self.instance.slots, problem=str(error))  # fmt: skip
+                self._limit = self.instance.slots
+        return min(runs, self.instance.slots)
+
+    def arrange(self, together: Sequence[Seat], others: Sequence[Seat] = ()) -> None:
+        """Give all of them slots, and those that are `together` slots that follow each other.
+
+        There are at most as many as slots.
+        """
+        targets = window(self.instance.slots, [seat.slot for seat in together])
+        moving = [seat for seat in together if seat.slot not in targets]
+        if moving:
+            needed = {*together, *others}
+            free = (t for t in targets if self._at[t] not in together)
+            for seat, slot in zip(moving, free, strict=False):
+                self._move(seat, slot, needed)
+        for seat in others:
+            if seat.slot is None:
+                self._move(seat, self._spare({*together, *others}), ())
+        self._uses += 1
+        for seat in (*together, *others):
+            seat.used_at = self._uses
+
+    def _spare(self, needed: set[Seat]) -> int:
+        """A slot that is free, or else the one whose seat was used the longest time ago."""
+        def rank(slot: int) -> int:
+            seat = self._at[slot]
+            return -1 if seat is None else seat.used_at
+
+        return min((s for s, seat in enumerate(self._at) if seat not in needed), key=rank)
+
+    def _move(self, seat: Seat, slot: int, needed: Sequence[Seat] | set[Seat]) -> None:
+        """Put the seat's KV into a slot. Who was there goes to the seat's old slot, or out."""
+        other, old = self._at[slot], seat.slot
+        if other is not None:
+            self._save(other)
+        if old is not None:
+            self._save(seat)
+        self._load(seat, slot)
+        if other is not None and old is not None:
+            self._load(other, old)
+        elif other is not None and other in needed:
+            self._load(other, self._spare({*needed, seat}))
+
+    def _save(self, seat: Seat) -> None:
+        """Take the seat's KV out of its slot."""
+        assert seat.slot is not None
+        if seat.tokens:
+            try:
+                seat.saved = self.instance.take(seat.slot, seat.tokens)
+            except SnapshotError as error:
+                _log.warning("a context's KV was lost; it is computed again", problem=str(error))
+                seat.tokens.clear()
+            self.instance.cut(seat.slot, 0)
+        self._at[seat.slot] = None
+        seat.slot = None
+
+    def _load(self, seat: Seat, slot: int) -> None:
+        """Put the seat's KV, if there is any, into an empty slot."""
+        saved, seat.saved = seat.saved, None
+        seat.slot = slot
+        self._at[slot] = seat
+        if saved is not None:
+            if not self.restore(seat, saved):
+                _log.warning("a context's KV was refused; it is computed again")
+        elif seat.tokens:
+            raise EngineError("a context's KV is nowhere")
+
+    # --- computing -----------------------------------------------------------------------------
+
+    def decode(self, rows: Sequence[Row]) -> tuple[Decoded, list[int]]:
+        """See `Instance.decode`."""
+        return self.instance.decode(rows)
+
+    def set_threads(self, n: int) -> None:
+        """Compute with `n` threads from now on."""
+        self.instance.set_threads(n)
+
+    def rearm(self) -> None:
+        """Let decodes run."""
+        self.instance.rearm()
+
+    def abort(self) -> None:
+        """End the decode that runs. From any thread."""
+        instance = self._instance
+        if instance is not None:
+            instance.abort()

@@ -1,0 +1,91 @@
+"""What the event loop's side sees of a context's engine, in either placement.
+
+Rules: the loop's side writes `limits`, `read_tokens` and a run's flags, and reads the counters;
+the computing thread does it the other way round. Nothing here computes or waits.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from infd.engine.context import ContextMemory
+from infd.engine.events import Finished, Limits, RunState
+from infd.engine.sampling import draw_seed
+from infd.engine.scheduler import Share
+
+# BATCH_SET 0 (section 5 of the contract), and the most of one graph (n_ubatch).
+DEFAULT_BATCH = 512
+
+
+class EngineState:
+    """The counters of one context and what binds it."""
+
+    def __init__(self, share: Share, limits: Limits, *, ctxsize: int, run_ahead: int) -> None:
+        """`ctxsize` and `run_ahead` in tokens."""
+        self.share = share
+        self.limits = limits
+        self.ctxsize = ctxsize
+        self.run_ahead = run_ahead
+        self.in_prompt = False
+        self.prompt_tokens = 0
+        self.prompt_done = 0
+        self.made_tokens = 0
+        self.read_tokens = 0
+
+    @property
+    def tokens_used(self) -> int:
+        """How many tokens the KV cache holds."""
+        raise AssertionError("each placement keeps its own tokens")
+
+    @property
+    def memory(self) -> ContextMemory:
+        """What llama.cpp allocated for this context alone."""
+        return ContextMemory(0, 0, 0)
+
+    @property
+    def position(self) -> int:
+        """1 for the next to be given cores; 0 when it does not wait for any."""
+        return 0
+
+    @property
+    def piece(self) -> int:
+        """The most prompt tokens of one call, by BATCH_SET."""
+        return min(self.limits.batch or DEFAULT_BATCH, self.ctxsize)
+
+    def forget_counters(self) -> None:
+        """Before a run, and after the conversation was cleared."""
+        self.read_tokens = self.made_tokens = self.prompt_done = self.prompt_tokens = 0
+
+    def finished(
+        self,
+        reason: str,
+        run: RunState,
+        seed: int | None,
+        cached: int,
+        started: float,
+        evaluated: float,
+    ) -> Finished:
+        """The end of a run: `started` and `evaluated` (the prompt was) on time.perf_counter."""
+        return Finished(
+            reason=reason,
+            seed=draw_seed() if seed is None else seed,
+            tokens_in=len(run.prepared.tokens),
+            tokens_cached=cached,
+            tokens_out=self.made_tokens,
+            prompt_ms=round((evaluated - started) * 1000, 3),
+            decode_ms=round((perf_counter() - evaluated) * 1000, 3),
+        )
+
+
+def common_prefix(held: list[int], wanted: list[int]) -> int:
+    """How many tokens two lists begin with in common; slices compare at C's speed."""
+    low, high = 0, min(len(held), len(wanted))
+    if held[:high] == wanted[:high]:
+        return high
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if held[low:middle] == wanted[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

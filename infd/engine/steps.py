@@ -1,0 +1,153 @@
+"""Who takes part in a batch's next step, and with how many tokens. Pure.
+
+Rules:
+- A run that generates brings one token; one in its prompt brings a piece. All prompts together
+  bring at most the step's budget, and those of one user at most its BATCH_SET.
+- Prompts are served one after another, the least served user's first, the oldest first within a
+  user: two halves at once would end no sooner than the later of the two.
+- A background run (far ahead of its reader) takes part when nobody else would, and once a second.
+- A user who got more processor time than its MAX_PROC_THREADS pauses until it has not (`Meter`).
+- In "strict" steps at most so many runs take part, the least served users' first, so that a gap
+  between two tokens of one run stays short; the others follow in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from infd.engine.scheduler import STARVED, Share
+
+# How far a user may be ahead of its MAX_PROC_THREADS, in seconds of processor time, before it
+# pauses: changing who takes part costs the copying of caches.
+GRACE = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class Want:
+    """One run that could take part. `left` counts the tokens before its next one is drawn."""
+
+    share: Share
+    left: int
+    batch: int
+    """The user's BATCH_SET."""
+    background: bool = False
+    arrived: int = 0
+    """The order of arrival."""
+    served: float = 0.0
+    """When it last took part, in seconds."""
+    takes: int = 0
+    """The plan: how many tokens it brings; 0 is none."""
+
+    @property
+    def in_prompt(self) -> bool:
+        return self.left > 1
+
+
+@dataclass(slots=True)
+class Meter:
+    """One user's processor time in a batch against its MAX_PROC_THREADS."""
+
+    share: Share
+    debt: float = 0.0
+    paused: bool = False
+    at: float = 0.0
+
+    def charge(self, processor: float, now: float) -> None:
+        """`processor` seconds were computed for the user up to `now`."""
+        allowed = max(1, self.share.max_threads) * max(0.0, now - self.at)
+        self.debt = max(0.0, self.debt + processor - allowed)
+        self.at = now
+        self.paused = self.debt > (0.0 if self.paused else GRACE)
+
+    @property
+    def wait(self) -> float:
+        """Seconds until a paused user goes on."""
+        return self.debt / max(1, self.share.max_threads) if self.paused else 0.0
+
+
+@dataclass(slots=True)
+class Meters:
+    """The meters of all users that have runs."""
+
+    by_share: dict[int, Meter] = field(default_factory=dict)
+
+    def of(self, share: Share, now: float) -> Meter:
+        """The user's meter; a new one begins now."""
+        meter = self.by_share.get(id(share))
+        if meter is None:
+            meter = self.by_share[id(share)] = Meter(share, at=now)
+        return meter
+
+    def charge(self, parts: Sequence[tuple[Share, float]], processor: float, now: float) -> None:
+        """Divide `processor` seconds among the users of a step; the others' debts shrink."""
+        weights = {id(share): weight for share, weight in parts}
+        for key, meter in self.by_share.items():
+            meter.charge(processor * weights.get(key, 0.0), now)
+
+    def keep(self, shares: Sequence[Share]) -> None:
+        """Forget all but these and those who pause."""
+        kept = {id(share) for share in shares}
+        for key in [k for k, m in self.by_share.items() if k not in kept and m.debt <= 0]:
+            del self.by_share[key]
+
+
+def plan(wants: Sequence[Want], *, budget: int, now: float, most: int | None = None) -> list[Want]:
+    """Those who take part, with `takes` set, in the order given. None of them is paused.
+
+    `budget`: tokens of prompts. `most`: runs in a strict step.
+    """
+    for want in wants:
+        want.takes = 0
+    ready = [w for w in wants if not w.background] or list(wants)
+    starved = [w for w in wants if w.background and now - w.served >= STARVED and w not in ready]
+    if most is not None and len(ready) > most:
+        ready = _least_served(ready, most)
+    chosen = ready + starved
+    room: dict[int, int] = {}
+    for want in sorted(chosen, key=lambda w: (w.share.virtual, w.arrived)):
+        if not want.in_prompt:
+            want.takes = 1
+            continue
+        key = id(want.share)
+        mine = room.setdefault(key, want.batch)
+        want.takes = max(0, min(want.left, mine, budget))
+        room[key] -= want.takes
+        budget -= want.takes
+    return [w for w in wants if w.takes]
+
+
+def _least_served(wants: Sequence[Want], n: int) -> list[Want]:
+    """`n` of them: users in turn, the least served first, and in a user the longest waiting."""
+    by_user: dict[int, list[Want]] = {}
+    for want in sorted(wants, key=lambda w: (w.served, w.arrived)):
+        by_user.setdefault(id(want.share), []).append(want)
+    queues = sorted(by_user.values(), key=lambda q: (q[0].share.virtual, q[0].arrived))
+    chosen: list[Want] = []
+    while len(chosen) < n:
+        for queue in queues:
+            if queue and len(chosen) < n:
+                chosen.append(queue.pop(0))
+    return chosen
+
+
+def weights(chosen: Sequence[Want]) -> tuple[tuple[Share, float], ...]:
+    """Each user's part of a step, by tokens; they sum to 1."""
+    total = sum(w.takes for w in chosen)
+    parts: dict[int, tuple[Share, int]] = {}
+    for want in chosen:
+        _, n = parts.get(id(want.share), (want.share, 0))
+        parts[id(want.share)] = (want.share, n + want.takes)
+    return tuple((share, n / total) for share, n in parts.values())
+
+
+def window(slots: int, held: Sequence[int | None]) -> range:
+    """The slots that so many runs should have: as many in a row, most of them there already.
+
+    `held`: each run's slot, or None. llama.cpp computes sequences together only when their
+    numbers follow each other.
+    """
+    n = len(held)
+    taken = {slot for slot in held if slot is not None}
+    best = max(range(slots - n + 1), key=lambda w: (sum(w <= s < w + n for s in taken), -w))
+    return range(best, best + n)
