@@ -81,9 +81,9 @@ class ModelConfig:
         BOOLEAN, True,
         "Let llama.cpp repack the weights for this processor (faster; false if it crashes).",
     )  # fmt: skip
-    placement: str = setting(
-        choice(*PLACEMENTS), "dedicated",
-        "One llama.cpp instance for each context, or all contexts in the batches of one.",
+    placement: str | None = setting(
+        choice(*PLACEMENTS), None, "The placement of this model's contexts, if not all models'.",
+        shown="",
     )  # fmt: skip
     batched_fair: str = setting(
         choice(*BATCHED_FAIR), "throughput",
@@ -113,7 +113,7 @@ class ModelConfig:
             kv_type=self.kv_type,
             n_gpu_layers=self.n_gpu_layers,
             lookup=self.lookup,
-            placement=self.placement,
+            placement=self.placement or "dedicated",
             batched_fair=self.batched_fair,
         )
 
@@ -174,6 +174,11 @@ class Config:
     cores: int = setting(
         count(0, 4096), 0, "Threads that compute at one moment; 0 is every core that may be used."
     )
+    placement: str = setting(
+        choice(*PLACEMENTS), "dedicated",
+        "dedicated: one llama.cpp instance for each context; batched: all contexts of a model "
+        "in the batches of one.",
+    )  # fmt: skip
     hash_queue: int = setting(
         count(1, 4096), 32, "Access tokens that wait to be hashed before logins are turned away."
     )

@@ -36,7 +36,9 @@ class Daemon:
         self.quotas = Quotas(self.scheduler)
         self.sessions = Sessions(config)
         self.metrics = Metrics()
-        self.models = Models(config, end_contexts=self.end_contexts)
+        self.models = Models(
+            config, scheduler=self.scheduler, end_contexts=self.end_contexts
+        )
         self.max_connections = connection_limit(config.max_connections)
         self.links: set[Link] = set()
         self.stopping = False

@@ -25,8 +25,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Recorder(config), "infd-recorder")
 
 
+BOTH_PLACEMENTS = ("compliance", "adversity", "contract")
+"""The folders whose tests run over both placements."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.path.parent.name in BOTH_PLACEMENTS:
+        metafunc.fixturenames.insert(0, "placement")
+        metafunc.parametrize("placement", daemons.PLACEMENTS, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def shared_daemon() -> Iterator[Daemon]:
+def placement(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The placement of the daemons that the test starts."""
+    daemons.placement = getattr(request, "param", daemons.PLACEMENTS[0])
+    yield daemons.placement
+    daemons.placement = daemons.PLACEMENTS[0]
+
+
+@pytest.fixture(scope="session")
+def shared_daemon(placement: str) -> Iterator[Daemon]:
     """One daemon for all tests that leave nothing behind but sessions of their own."""
     with daemons.run(models={"endless": endless()}, config={"models": TABLE}) as daemon:
         yield daemon

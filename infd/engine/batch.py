@@ -28,12 +28,11 @@ class _Idle:
 class Batch:
     """Made with the model; used on the event loop's thread."""
 
-    def __init__(self, model: Model, scheduler: Scheduler, name: str, *, slice_ms: float) -> None:
-        """`name`: the model's, for the threads' names. `slice_ms`: see BatchEngine."""
+    def __init__(self, model: Model, scheduler: Scheduler, name: str) -> None:
+        """`name`: the model's, for the threads' names."""
         self._model = model
         self._scheduler = scheduler
         self._name = name
-        self._slice_ms = slice_ms
         self._engine: BatchEngine | None = None
         self._borders: tuple[Border, Border] | None = None
         self._seats = 0
@@ -41,7 +40,7 @@ class Batch:
     def join(self, seat: Seat) -> tuple[Border, Border]:
         """Take a seat in; the computing and the preparing border. Raises ContextError."""
         if self._borders is None:
-            engine = BatchEngine(self._model, self._scheduler, slice_ms=self._slice_ms)
+            engine = BatchEngine(self._model, self._scheduler)
             computing, preparing = Border(f"+{self._name}", engine), Border("prompts", _Idle())
             computing.start()
             try:

@@ -31,7 +31,7 @@ from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
 from infd.engine.state import common_prefix
-from infd.engine.steps import Meters, Want, plan, weights
+from infd.engine.steps import Meters, Rota, Want, plan, weights
 
 _log = structlog.get_logger("infd.engine.batch")
 
@@ -42,17 +42,19 @@ OBSERVE = 0.05
 class BatchEngine:
     """The thread's side of a batch. See the head of this module."""
 
-    def __init__(self, model: Model, scheduler: Scheduler, *, slice_ms: float) -> None:
-        """`slice_ms`: how long the prompts' part of a step may take beside running replies."""
+    def __init__(self, model: Model, scheduler: Scheduler) -> None:
         self.model = model
         self.works: list[Work] = []
         self._scheduler = scheduler
         self._turn = scheduler.turn(Share("batch", scheduler.cores))
         self._slots = Slots(model)
         self._meters = Meters()
-        self._rhythm = Rhythm(slice_ms / 1000)
+        strict = model.options.batched_fair == "strict"
+        self._rota = Rota() if strict else None
+        self._rhythm = Rhythm(scheduler.slice_ms / 1000, strict=strict)
         self._computing: tuple[Seat, ...] = ()
         self._arrivals = 0
+        self._waiting: dict[Seat, None] = {}
         self._wait = 0.0
         self._observe_at = 0.0
 
@@ -110,21 +112,24 @@ class BatchEngine:
         if at_once and self._computing == (seat,):
             self._slots.abort()
 
+    def expect(self, seat: Seat) -> None:
+        """A run of the seat is about to be handed over: it waits from now on."""
+        self._arrivals += 1
+        seat.arrival = self._arrivals
+        self._waiting[seat] = None
+
     def position(self, seat: Seat) -> int:
         """1 for the next run to be computed; 0 for one that takes part in steps or does not run."""
-        works = tuple(self.works)
-        if seat.slot is not None or seat.work is None:
+        if seat not in self._waiting:
             return 0
-        waiting = [work.seat for work in works if work.seat.slot is None]
-        return waiting.index(seat) + 1 if seat in waiting else 0
+        return 1 + sum(other.arrival < seat.arrival for other in tuple(self._waiting))
 
     # --- runs --------------------------------------------------------------------------------
 
     def begin(self, seat: Seat, run: RunState, emit: Callable[[Event], None]) -> None:
         """Take a run in; its events go through `emit`, the end last."""
         now = perf_counter()
-        self._arrivals += 1
-        want = Want(seat.share, 0, seat.piece, arrived=self._arrivals, served=now)
+        want = Want(seat.share, 0, seat.piece, arrived=seat.arrival, served=now)
         work = Work(seat, run, emit, want, now)
         seat.prompt_tokens = len(work.full)
         self._meters.of(seat.share, now)
@@ -140,6 +145,7 @@ class BatchEngine:
         seat = work.seat
         work.close()
         seat.work, seat.in_prompt = None, False
+        self._waiting.pop(seat, None)
         self.works.remove(work)
         if not self.works:
             self._turn.release()
@@ -180,12 +186,11 @@ class BatchEngine:
         if not ready:
             self._turn.release()
             return
-        chosen = self._choose(ready, now)
+        front, chosen = self._choose(ready, now)
         threads = self._threads(chosen)
         if not threads:
             return
-        front = [w.seat for w in ready if not w.want.background]
-        self._slots.arrange(front or [w.seat for w in ready], [w.seat for w in chosen])
+        self._slots.arrange([w.seat for w in front], [w.seat for w in chosen])
         for work in chosen:
             if not work.placed:
                 self._place(work)
@@ -203,7 +208,8 @@ class BatchEngine:
             self._wait = min(meter.wait for meter in meters.values())
         return ready[: self._slots.most(len(ready))]
 
-    def _choose(self, ready: Sequence[Work], now: float) -> list[Work]:
+    def _choose(self, ready: Sequence[Work], now: float) -> tuple[list[Work], list[Work]]:
+        """Who is to have slots in a row, and who takes part in the next step."""
         decoding = False
         for work in ready:
             seat, want = work.seat, work.want
@@ -212,8 +218,13 @@ class BatchEngine:
             want.background = seat.made_tokens - seat.read_tokens > seat.run_ahead
             decoding = decoding or want.left == 1
         budget = self._rhythm.budget(decoding=decoding)
-        chosen = plan([w.want for w in ready], budget=budget, now=now)
-        return [w for w in ready if w.want in chosen]
+        front = [w.want for w in ready if not w.want.background]
+        if self._rota is not None:
+            front = self._rota.choose(front, now)
+        behind = [w.want for w in ready if w.want.background]
+        chosen = plan(front + behind, budget=budget, now=now)
+        front = front or behind
+        return [w for w in ready if w.want in front], [w for w in ready if w.want in chosen]
 
     def _threads(self, chosen: Sequence[Work]) -> int:
         """Wait for the cores: as many threads as the users of this step may have together."""
@@ -246,6 +257,8 @@ class BatchEngine:
             part = work.full[held : held + work.want.takes]
             assert work.seat.slot is not None
             rows.append(Row(work.seat.slot, held, part, held + len(part) == len(work.full)))
+        for seat in [w.seat for w in taking]:
+            self._waiting.pop(seat, None)
         self._slots.set_threads(threads)
         began = perf_counter()
         self._slots.rearm()
@@ -266,11 +279,16 @@ class BatchEngine:
         for work, row, at in zip(taking, rows, where, strict=True):
             work.seat.tokens.extend(row.tokens)
             work.want.served = now
-            if row.wants_logits:
-                self._draw(work, at, now)
-            elif work.delivery is None:
+            if not row.wants_logits:
                 work.seat.prompt_done = len(work.seat.tokens)
                 work.emit(Progress(len(work.full), work.seat.prompt_done))
+                continue
+            try:
+                self._draw(work, at, now)
+            except Exception as error:
+                # Its own sampler or delivery: nothing that the others share.
+                _log.exception("worker failed")
+                self._end(work, Failed(f"the engine failed: {type(error).__name__}"))
 
     def _account(self, rows: Sequence[Row], threads: int, seconds: float, now: float) -> None:
         prompt = sum(len(row.tokens) for row in rows if len(row.tokens) > 1)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 # Six steps' time for prompts in a step of replies: the prompt keeps 6/7 of its speed.
 STRETCH = 6.0
+# Where short gaps were asked for ("strict") prompts may make them twice as long.
+STRICT_STRETCH = 1.0
 ALONE = 2.0
 # Fewer tokens at once are computed as slowly as so many; kernels take them by the dozens.
 LEAST = 32
@@ -23,9 +25,10 @@ _NEW = 0.3
 class Rhythm:
     """One batch's. Times in seconds."""
 
-    def __init__(self, slice_s: float) -> None:
+    def __init__(self, slice_s: float, *, strict: bool = False) -> None:
         """`slice_s`: the most that prompts may add to a step beside replies."""
         self._slice = slice_s
+        self._stretch = STRICT_STRETCH if strict else STRETCH
         self._reply_step = 0.0
         self._per_token = 0.0
 
@@ -47,7 +50,7 @@ class Rhythm:
         if decoding:
             seconds = self._slice
             if self._reply_step:
-                seconds = min(seconds, STRETCH * self._reply_step)
+                seconds = min(seconds, self._stretch * self._reply_step)
         tokens = int(seconds / self._per_token)
         return max(LEAST, tokens // GRAIN * GRAIN)
 

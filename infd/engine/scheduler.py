@@ -16,7 +16,10 @@ from typing import cast
 
 from infd.engine.policy import QUANTUM, STARVED, Place, Policy, Share
 
-__all__ = ["QUANTUM", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
+__all__ = ["QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
+
+SLICE_MS = 150
+"""How long a piece of a prompt takes at most while others wait, in milliseconds."""
 
 
 class Turn(Place):
@@ -96,9 +99,11 @@ class Turn(Place):
 class Scheduler:
     """The cores of this machine, for worker threads."""
 
-    def __init__(self, cores: int) -> None:
-        """`cores`: how many threads may compute at one moment, at least 1."""
+    def __init__(self, cores: int, *, slice_ms: float = SLICE_MS) -> None:
+        """`cores`: how many threads may compute at one moment, at least 1. `slice_ms`: how long
+        a piece of a prompt may hold up others; kept here for all who cut prompts."""
         self.policy = Policy(cores)
+        self.slice_ms = slice_ms
         self._lock = threading.Lock()
         self._loose: list[Turn] = []
 

@@ -35,6 +35,8 @@ class Seat(EngineState):
         self.used_at = 0
         """The order of use, for choosing whose slot is given away."""
         self.work: Work | None = None
+        self.arrival = 0
+        """The order of the runs' arrival."""
 
     @property
     def tokens_used(self) -> int:
@@ -50,6 +52,8 @@ class Seat(EngineState):
         """Before a run is handed over, on the loop's side."""
         self.in_prompt = True
         self.forget_counters()
+        if self.engine is not None:
+            self.engine.expect(self)
 
     def interrupt(self, *, at_once: bool) -> None:
         """From the loop's side, after a flag was set: have it looked at soon."""

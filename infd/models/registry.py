@@ -16,7 +16,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -63,7 +63,12 @@ class Registry:
 
     def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = config.models_folder
-        self._tables = config.models
+        # What is said for all models holds where a table does not say otherwise.
+        self._plain = ModelConfig(placement=config.placement)
+        self._tables = {
+            name: replace(table, placement=table.placement or config.placement)
+            for name, table in config.models.items()
+        }
         self._clock = clock
         self._scanned_at: float | None = None
         self._models: dict[str, ModelFile] = {}
@@ -121,7 +126,7 @@ class Registry:
             family = f"{name}/{part['of']}" if part else name
             if name not in seen:
                 seen[name] = family
-                yield ModelFile(name, parts_of(self._folder / file))
+                yield ModelFile(name, parts_of(self._folder / file), self._plain)
             elif seen[name] != family:
                 self._complain(f"{file} in {self._folder}: another file has the name {name!r}")
 

@@ -24,8 +24,10 @@ from typing import Any
 import structlog
 
 from infd.config import Config
+from infd.engine.batch import Batch
 from infd.engine.errors import EngineError, TemplateError
 from infd.engine.model import Model
+from infd.engine.scheduler import Scheduler
 from infd.engine.templates import Renderer
 from infd.models import memory
 from infd.models.budget import Budget, Reservation
@@ -55,12 +57,25 @@ _log = structlog.get_logger("infd.models")
 
 
 class LoadedModel:
-    """A model that can serve. `renderer` makes prompts by the model's chat template."""
+    """A model that can serve. `renderer` makes prompts by the model's chat template; `batch` is
+    where its contexts are in the batched placement."""
 
-    def __init__(self, name: str, model: Model, renderer: Renderer, budget: Budget) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: Model,
+        renderer: Renderer,
+        budget: Budget,
+        scheduler: Scheduler,
+    ) -> None:
+        """`scheduler`: who gives its contexts their turns."""
         self.name = name
         self.model = model
         self.renderer = renderer
+        self.scheduler = scheduler
+        self.batch: Batch | None = None
+        if model.options.placement == "batched":
+            self.batch = Batch(model, scheduler, name)
         self._budget = budget
 
     @property
@@ -119,11 +134,13 @@ class Models:
         self,
         config: Config,
         *,
+        scheduler: Scheduler,
         end_contexts: Callable[[str], Awaitable[object]],
         probe: Command = probe_command,
     ) -> None:
         memory.return_large_blocks()
         self._config = config
+        self._scheduler = scheduler
         self._end_contexts = end_contexts
         self._registry = Registry(config)
         self._prober = Prober(Verdicts(config.state), timeout=config.probe_timeout, command=probe)
@@ -275,7 +292,9 @@ class Models:
                 context = model.info.n_ctx_train or DEFAULT_TRAINING_CONTEXT
                 ctxsize = min(DEFAULT_CONTEXTS * context, UINT32_MAX)
             budget = Budget(name, ctxsize, self._config.max_user_share)
-            self._loaded[name] = LoadedModel(name, model, renderer, budget)
+            self._loaded[name] = LoadedModel(
+                name, model, renderer, budget, self._scheduler
+            )
             served = True
             _log.info("model loaded", model=name, path=str(file.path), size=loading.size,
                       budget=ctxsize, extra_bufts=verdict.extra_bufts)  # fmt: skip

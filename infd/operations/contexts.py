@@ -92,13 +92,14 @@ async def _create(call: Call, loaded: LoadedModel) -> Context:
 
     worker = Worker(
         loaded.model,
-        daemon.scheduler,
+        loaded.scheduler,
         quota.share,
         quota.limits,
         ctxsize=ctxsize,
         renderer=loaded.renderer,
         run_ahead=daemon.config.run_ahead,
         name=f"infd-{session.label}-{ctxid}",
+        batch=loaded.batch,
     )
     context = Context(
         ctxid,

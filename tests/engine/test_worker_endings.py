@@ -12,10 +12,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from support.worker_bench import HELLO, Bench, Gate, Models, Reply
+from support.worker_bench import HELLO, Bench, Gate, Models, Reply, failing_decodes
 
-from infd.engine import generation
-from infd.engine.context import Decoded, LlamaContext
+from infd.engine import batched, generation
+from infd.engine.context import LlamaContext
 from infd.engine.errors import ContextError
 from infd.engine.scheduler import Share
 from infd.engine.templates import Renderer
@@ -52,6 +52,7 @@ async def test_an_abort_while_generating(
     worker = await bench.worker()
     request = RunRequest(HELLO, max_tokens=60)
     expected = await bench.reply(worker, request)
+    await worker.clear()
     with monkeypatch.context() as patch:
         gate = Gate(patch, "decode_one", at)
         reply = await bench.start(worker, request)
@@ -71,6 +72,7 @@ async def test_an_ended_run_keeps_what_it_said(
 ) -> None:
     worker = await bench.worker()
     whole = (await bench.reply(worker, RunRequest(HELLO, max_tokens=60))).text
+    await worker.clear()
     gate = Gate(monkeypatch, "decode_one", at=30)
     reply = await bench.start(worker, RunRequest(HELLO, max_tokens=60))
     await gate.reached.wait()
@@ -119,6 +121,7 @@ async def test_a_run_that_waits_its_turn_says_so_and_can_be_aborted(bench: Bench
     bench.scheduler.release(share, 2)
 
 
+@pytest.mark.parametrize("bench", ["dedicated"], indirect=True)
 async def test_threads_change_from_the_next_token_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +151,7 @@ async def test_threads_change_from_the_next_token_on(
     assert set(seen) == {2}
 
 
+@pytest.mark.parametrize("bench", ["dedicated"], indirect=True)
 async def test_a_run_far_ahead_of_its_reader_is_background_work(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,27 +179,18 @@ async def test_a_run_far_ahead_of_its_reader_is_background_work(
 # Failures, and the end of a worker.
 
 
-class Failing(LlamaContext):
-    """A context whose decodes fail from the third token on, as no healthy llama.cpp does."""
-
-    left = 3
-
-    def decode_one(self, token: int) -> Decoded | None:
-        self.left -= 1
-        return super().decode_one(token) if self.left > 0 else Decoded.FAILED
-
-
 async def test_a_failed_decode_fails_the_run_and_the_engine_is_made_anew(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    worker = await bench.worker()
     with monkeypatch.context() as patch:
-        patch.setattr(generation, "LlamaContext", Failing)
-        worker = await bench.worker()
-    reply = await bench.reply(worker, RunRequest(HELLO, max_tokens=30))
-    assert reply.end == Failed("llama.cpp failed to evaluate a token")
-    assert worker.failed
-    again = await bench.reply(worker, RunRequest(HELLO, max_tokens=30))
-    assert isinstance(again.end, Failed)
+        failing_decodes(patch, after=2)
+        reply = await bench.reply(worker, RunRequest(HELLO, max_tokens=30))
+        assert isinstance(reply.end, Failed)
+        assert reply.end.detail.startswith("llama.cpp failed to evaluate")
+        assert worker.failed
+        again = await bench.reply(worker, RunRequest(HELLO, max_tokens=30))
+        assert isinstance(again.end, Failed)
     await worker.reopen()
     assert not worker.failed
     assert worker.tokens_used == 0
@@ -209,6 +204,7 @@ async def test_an_unexpected_error_fails_the_run_only(
     worker = await bench.worker()
     with monkeypatch.context() as patch:
         patch.setattr(generation, "Sampler", None)
+        patch.setattr(batched, "Sampler", None)
         reply = await bench.reply(worker, RunRequest(HELLO))
     assert reply.end == Failed("the engine failed: TypeError")
     assert bench.scheduler.in_use == 0
@@ -228,6 +224,7 @@ async def test_a_context_that_cannot_be_made_leaves_nothing(
         ctxsize=2**32 - 1,
         renderer=renderers("bpe"),
         name="too large",
+        batch=bench.batch("bpe"),
     )
     with pytest.raises(ContextError, match=r"llama\.cpp takes"):
         await worker.start()

@@ -33,6 +33,9 @@ PATIENCE = 60.0
 BUDGET = 16384
 ERRORS = ("incident", "unhandled", "unexpected failure", "worker failed", "Traceback")
 BUNDLED = MODEL_PATH
+PLACEMENTS = ("dedicated", "batched")
+placement = PLACEMENTS[0]
+"""The placement of daemons that do not say theirs; the fixture of the same name sets it."""
 
 Line = dict[str, Any]
 
@@ -243,7 +246,7 @@ def run(
             (models_folder / f"{name}.gguf").symlink_to(path)
         bundled = {"path": str(BUNDLED)}
         tables = {"demo": {**bundled, "load": demo, "ctxsize": BUDGET}, "twin": bundled}
-        values = {"log_format": "json", **(config or {})}
+        values = {"log_format": "json", "placement": placement, **(config or {})}
         values["models"] = {**tables, **values.get("models", {})}
         (folder / "infd.toml").write_text(toml(values))
         serve = [

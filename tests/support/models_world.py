@@ -12,6 +12,7 @@ from support.gguf_crashing import CRASHING, make_crashing
 from support.gguf_factory import make
 
 from infd.config import Config, ModelConfig
+from infd.engine.scheduler import Scheduler
 from infd.models.budget import Reservation
 from infd.models.prober import probe_command
 from infd.models.service import LoadedModel, Models
@@ -50,7 +51,7 @@ class World:
     ) -> Models:
         config = Config(state=self.state, models_folder=self.folder, models=tables or {}, **keys)
         more = {"probe": probe} if probe is not None else {}
-        made = Models(config, end_contexts=self.end_contexts, **more)
+        made = Models(config, scheduler=Scheduler(2), end_contexts=self.end_contexts, **more)
         self._made.append(made)
         return made
 

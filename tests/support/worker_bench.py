@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from infd.engine.batch import Batch
-from infd.engine.context import LlamaContext
+from infd.engine.context import Decoded, LlamaContext
+from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
@@ -92,7 +93,7 @@ class Bench:
         if self.placement == "dedicated":
             return None
         if kind not in self.batches:
-            self.batches[kind] = Batch(self.models(kind), self.scheduler, kind, slice_ms=150)
+            self.batches[kind] = Batch(self.models(kind), self.scheduler, kind)
         return self.batches[kind]
 
     async def worker(
@@ -145,24 +146,60 @@ def held(worker: Worker) -> list[int]:
 
 
 class Gate:
-    """Holds the worker's thread before a decode until the test has done what it is about."""
+    """Holds the computing thread before a decode until the test has done what it is about.
+
+    `method`: LlamaContext's, "decode" for pieces of prompts or "decode_one" for single tokens;
+    in a batch these are steps with or without such a piece. `at`: which call, from 1.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch, method: str, at: int) -> None:
         self.reached = asyncio.Event()
         self._open = threading.Event()
-        loop = asyncio.get_running_loop()
-        original = getattr(LlamaContext, method)
-        calls = 0
+        self._loop = asyncio.get_running_loop()
+        self._at = at
+        self._calls = 0
+        single = getattr(LlamaContext, method)
+        step = Instance.decode
+        wants_prompt = method == "decode"
 
         def held_up(context: LlamaContext, *args: object, **keys: object) -> object:
-            nonlocal calls
-            calls += 1
-            if calls == at:
-                loop.call_soon_threadsafe(self.reached.set)
-                self._open.wait()
-            return original(context, *args, **keys)
+            self._pass()
+            return single(context, *args, **keys)
+
+        def held_up_step(instance: Instance, rows: Sequence[Row]) -> object:
+            if any(len(row.tokens) > 1 for row in rows) == wants_prompt:
+                self._pass()
+            return step(instance, rows)
 
         patch.setattr(LlamaContext, method, held_up)
+        patch.setattr(Instance, "decode", held_up_step)
+
+    def _pass(self) -> None:
+        self._calls += 1
+        if self._calls == self._at:
+            self._loop.call_soon_threadsafe(self.reached.set)
+            self._open.wait()
 
     def open(self) -> None:
         self._open.set()
+
+
+def failing_decodes(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Have llama.cpp fail, as no healthy one does, from the decode after so many tokens on."""
+    left = after
+    single, step = LlamaContext.decode_one, Instance.decode
+
+    def fails() -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0
+
+    def decode_one(context: LlamaContext, token: int) -> Decoded | None:
+        return Decoded.FAILED if fails() else single(context, token)
+
+    def decode(instance: Instance, rows: Sequence[Row]) -> tuple[Decoded, list[int]]:
+        failed = all(len(row.tokens) == 1 for row in rows) and fails()
+        return (Decoded.FAILED, []) if failed else step(instance, rows)
+
+    patch.setattr(LlamaContext, "decode_one", decode_one)
+    patch.setattr(Instance, "decode", decode)

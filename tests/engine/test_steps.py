@@ -1,0 +1,204 @@
+"""Who takes part in a batch's steps, on a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infd.engine.rhythm import LEAST, Rhythm
+from infd.engine.scheduler import STARVED, Share
+from infd.engine.steps import (
+    GRACE,
+    STRICT,
+    TENURE,
+    Meter,
+    Meters,
+    Rota,
+    Want,
+    plan,
+    weights,
+    window,
+)
+
+shares = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(
+    lambda limits: [Share(f"user {i}", limit) for i, limit in enumerate(limits)]
+)
+
+
+@st.composite
+def wanting(draw: st.DrawFn) -> list[Want]:
+    users = draw(shares)
+    for user in users:
+        user.virtual = draw(st.floats(0, 100))
+    n = draw(st.integers(1, 24))
+    return [
+        Want(
+            share=draw(st.sampled_from(users)),
+            left=draw(st.sampled_from([1, 1, 2, 40, 4000])),
+            batch=draw(st.sampled_from([1, 32, 512])),
+            background=draw(st.booleans()),
+            arrived=i,
+            served=draw(st.floats(0, 10)),
+        )
+        for i in range(n)
+    ]
+
+
+@given(wanting(), st.integers(32, 1024))
+def test_a_step_keeps_every_bound_and_is_never_empty(wants: list[Want], budget: int) -> None:
+    chosen = plan(wants, budget=budget, now=10.0)
+    assert chosen
+    assert [w for w in wants if w in chosen] == chosen
+    prompts = [w for w in chosen if w.in_prompt]
+    assert sum(w.takes for w in prompts) <= budget
+    by_user: Counter[int] = Counter()
+    for want in prompts:
+        by_user[id(want.share)] += want.takes
+        assert want.takes <= want.left
+    for want in prompts:
+        # BATCH_SET is the user's: all of its prompts in the step together.
+        assert by_user[id(want.share)] <= max(w.batch for w in wants if w.share is want.share)
+    # Whoever generates and is no background work is in every step.
+    assert all(w.takes == 1 for w in wants if not w.in_prompt and not w.background)
+    assert abs(sum(weight for _, weight in weights(chosen)) - 1) < 1e-9
+
+
+@given(wanting())
+def test_background_work_waits_for_the_others_but_not_for_long(wants: list[Want]) -> None:
+    chosen = plan(wants, budget=64, now=10.0)
+    others = [w for w in wants if not w.background]
+    for want in wants:
+        if want.background and not want.in_prompt:
+            starved = 10.0 - want.served >= STARVED
+            assert (want in chosen) == (not others or starved)
+
+
+def test_prompts_are_served_one_after_another_the_least_served_user_first() -> None:
+    rich, poor = Share("rich", 1, virtual=5.0), Share("poor", 1, virtual=1.0)
+    wants = [
+        Want(rich, 100, 512, arrived=0),
+        Want(poor, 100, 512, arrived=2),
+        Want(poor, 100, 512, arrived=1),
+    ]
+    plan(wants, budget=150, now=0.0)
+    assert [w.takes for w in wants] == [0, 50, 100]
+
+
+# Meters: a user's processor time against its limit.
+
+
+@given(st.integers(1, 3), st.lists(st.floats(0.001, 0.2), min_size=50, max_size=200))
+def test_a_paused_user_gets_its_limit_in_the_long_run(limit: int, steps: list[float]) -> None:
+    cores = 4
+    meter = Meter(Share("ada", limit))
+    now = used = 0.0
+    for seconds in steps:
+        if meter.paused:
+            assert meter.wait > 0
+            now += meter.wait
+            meter.charge(0.0, now)
+            assert not meter.paused
+        now += seconds
+        used += cores * seconds
+        meter.charge(cores * seconds, now)
+    # Never ahead by more than the grace and the last step.
+    assert used <= limit * now + GRACE + cores * max(steps) + 1e-6
+
+
+def test_a_meter_without_debt_is_forgotten_with_its_runs() -> None:
+    ada, bob = Share("ada", 1), Share("bob", 1)
+    meters = Meters()
+    meters.of(ada, 0.0)
+    meters.of(bob, 0.0)
+    meters.charge([(bob, 1.0)], 3.0, 1.0)
+    meters.keep([])
+    assert [meter.share for meter in meters.by_share.values()] == [bob]
+    meters.charge((), 0.0, 60.0)
+    meters.keep([])
+    assert not meters.by_share
+
+
+# Strict steps.
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 6))
+def test_the_rota_is_fair_to_users_and_starves_nobody(runs: list[int], size: int) -> None:
+    rota = Rota(size)
+    users = [Share(f"user {i}", 1) for i in range(len(runs))]
+    wants = [Want(user, 1, 512) for user, n in zip(users, runs, strict=True) for _ in range(n)]
+    for i, want in enumerate(wants):
+        want.arrived = i
+    took: Counter[int] = Counter()
+    step = TENURE / 2
+    before: list[Want] = []
+    rounds = 60 * len(wants)
+    for i in range(rounds):
+        now = i * step
+        members = rota.choose(wants, now)
+        assert len(members) == min(size, len(wants))
+        if before:
+            # No more than one leaves at a time: each change costs copying.
+            assert sum(w not in members for w in before) <= 1
+        before = members
+        for want in members:
+            want.served = now
+            want.share.virtual += step / len(members)
+            took[id(want)] += 1
+    assert all(took[id(want)] for want in wants)
+    if len(users) >= size:
+        return
+    # A user with fewer runs than its part of the places is in every step.
+    for user, n in zip(users, runs, strict=True):
+        if n <= size // len(users):
+            mine = [took[id(w)] for w in wants if w.share is user]
+            assert min(mine) >= rounds - len(wants) - size
+
+
+def test_who_has_ended_makes_room_at_once() -> None:
+    ada = Share("ada", 1)
+    wants = [Want(ada, 1, 512, arrived=i) for i in range(STRICT + 3)]
+    rota = Rota()
+    first = rota.choose(wants, 0.0)
+    assert first == wants[:STRICT]
+    left = wants[2:]
+    assert rota.choose(left, 0.01) == left[:STRICT]
+
+
+# Slots.
+
+
+@given(st.data())
+def test_the_window_is_where_most_are_already(data: st.DataObject) -> None:
+    slots = data.draw(st.integers(1, 16))
+    n = data.draw(st.integers(1, slots))
+    places = data.draw(st.permutations(range(slots)))[:n]
+    held = [place if data.draw(st.booleans()) else None for place in places]
+    found = window(slots, held)
+    assert len(found) == n
+    assert found.start >= 0
+    assert found.stop <= slots
+    inside = sum(slot in found for slot in held if slot is not None)
+    for start in range(slots - n + 1):
+        other = range(start, start + n)
+        assert sum(slot in other for slot in held if slot is not None) <= inside
+
+
+# How many prompt tokens a step carries.
+
+
+@given(st.floats(0.0001, 0.1), st.floats(0.00005, 0.01), st.booleans())
+def test_prompts_make_a_step_longer_by_their_slice_only(
+    reply: float, token: float, strict: bool
+) -> None:
+    rhythm = Rhythm(0.150, strict=strict)
+    for _ in range(40):
+        rhythm.learn(0, 1, 2, reply)
+        n = rhythm.budget(decoding=True)
+        rhythm.learn(n, 1, 2, reply + n * token)
+    n = rhythm.budget(decoding=True)
+    stretch = 1.0 if strict else 6.0
+    assert n == LEAST or n * token <= 1.02 * min(0.150, stretch * reply)
+    # Alone a prompt goes on in larger pieces.
+    assert rhythm.budget(decoding=False) >= n
