@@ -82,8 +82,9 @@ class ModelConfig:
         "Let llama.cpp repack the weights for this processor (faster; false if it crashes).",
     )  # fmt: skip
     placement: str | None = setting(
-        choice(*PLACEMENTS), None, "The placement of this model's contexts, if not all models'.",
-        shown="",
+        choice(*PLACEMENTS), None,
+        "Where this model's contexts compute, if not as the key above says for all models.",
+        shown="dedicated",
     )  # fmt: skip
     batched_fair: str = setting(
         choice(*BATCHED_FAIR), "throughput",

@@ -25,12 +25,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Recorder(config), "infd-recorder")
 
 
-BOTH_PLACEMENTS = ("compliance", "adversity", "contract")
-"""The folders whose tests run over both placements."""
+BOTH_PLACEMENTS = frozenset({
+    "test_wire_contexts", "test_wire_execution", "test_wire_history", "test_wire_reading",
+    "test_wire_shutdown", "test_cut_streams", "test_back_pressure",
+    "test_making_room", "test_memory_back", "test_no_threads", "test_open_files",
+    "test_unloading_twice",
+})  # fmt: skip
+"""The files whose tests run over both placements: those that make and use contexts."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.definition.path.parent.name in BOTH_PLACEMENTS:
+    if metafunc.definition.path.stem in BOTH_PLACEMENTS:
         metafunc.fixturenames.insert(0, "placement")
         metafunc.parametrize("placement", daemons.PLACEMENTS, indirect=True, scope="session")
 
