@@ -30,6 +30,7 @@ from infd.engine.options import (
     PLACEMENTS,
     ModelOptions,
 )
+from infd.engine.pace import SLICE_MS
 from infd.failures import CommandError
 from infd.settings import (
     ADDRESS,
@@ -179,6 +180,11 @@ class Config:
         choice(*PLACEMENTS), "dedicated",
         "dedicated: one llama.cpp instance for each context; batched: all contexts of a model "
         "in the batches of one.",
+    )  # fmt: skip
+    slice_ms: int = setting(
+        count(1, 60_000), SLICE_MS,
+        "Milliseconds that a call evaluating a prompt may take while others compute or wait; "
+        "BATCH_SET may make it shorter.",
     )  # fmt: skip
     hash_queue: int = setting(
         count(1, 4096), 32, "Access tokens that wait to be hashed before logins are turned away."

@@ -32,7 +32,7 @@ class Daemon:
         self.config = config
         self.accounts = accounts
         self.cores = config.cores or usable_cores()
-        self.scheduler = Scheduler(self.cores)
+        self.scheduler = Scheduler(self.cores, slice_ms=config.slice_ms)
         self.quotas = Quotas(self.scheduler)
         self.sessions = Sessions(config)
         self.metrics = Metrics()

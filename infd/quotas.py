@@ -51,6 +51,11 @@ class Quotas:
             self.of(user)
             self._scheduler.changed()
 
+    def processor_seconds(self, username: str) -> float:
+        """Processor time that the user's contexts were charged for, as of the last settling."""
+        quota = self._by_user.get(username)
+        return 0.0 if quota is None else quota.share.used
+
     def forget(self, username: str) -> None:
         """The user was deleted."""
         self._by_user.pop(username, None)

@@ -464,7 +464,8 @@ class BlockingMethods(ABC):
         ctxid: the context's id.
 
         Returns: `code` (INF_CONTEXT_ACTIVE, INF_CONTEXT_INACTIVE, INF_CONTEXT_INITIALIZING),
-            `model`, `ctxsize`, `tokens_used`, `prompt_tokens`, `prompt_done`, `queue_position`.
+            `model`, `ctxsize`, `tokens_used`, `prompt_tokens`, `prompt_done`, `queue_position`,
+            `estimate_ms`.
 
         Raises: PktOverloaded (1022), PktInternalError (1099), InfSessionTokenMismatch (2002),
             InfContextIdMismatch (2005), InfContextHalted (2013), InfInvalidParams (2016).
@@ -1626,7 +1627,8 @@ class AsyncMethods(ABC):
         ctxid: the context's id.
 
         Returns: `code` (INF_CONTEXT_ACTIVE, INF_CONTEXT_INACTIVE, INF_CONTEXT_INITIALIZING),
-            `model`, `ctxsize`, `tokens_used`, `prompt_tokens`, `prompt_done`, `queue_position`.
+            `model`, `ctxsize`, `tokens_used`, `prompt_tokens`, `prompt_done`, `queue_position`,
+            `estimate_ms`.
 
         Raises: PktOverloaded (1022), PktInternalError (1099), InfSessionTokenMismatch (2002),
             InfContextIdMismatch (2005), InfContextHalted (2013), InfInvalidParams (2016).

@@ -79,7 +79,7 @@ class InfGetServerStatsResult(Result):
     tokens_out: tokens generated.
     models: loaded models.
     cores: cores that the scheduler hands out.
-    users: the same by user, for superusers (optional).
+    users: by user, for superusers: the counts, and PROCESSOR_MS (optional).
     """
 
     __slots__ = ()
@@ -217,6 +217,7 @@ class InfGetContextStatusResult(Result):
     prompt_tokens: tokens of the prompt (optional).
     prompt_done: of them evaluated (optional).
     queue_position: 1: next to be given cores; 0: not waiting (optional).
+    estimate_ms: milliseconds until it is probably given cores; 0: not waiting (optional).
     """
 
     __slots__ = ()
@@ -227,6 +228,7 @@ class InfGetContextStatusResult(Result):
     prompt_tokens = Maybe[int]("PROMPT_TOKENS")
     prompt_done = Maybe[int]("PROMPT_DONE")
     queue_position = Maybe[int]("QUEUE_POSITION")
+    estimate_ms = Maybe[int]("ESTIMATE_MS")
 
 
 class InfDestroyContextResult(Result):

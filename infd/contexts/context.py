@@ -179,6 +179,7 @@ class Context:
             return codes.INF_CONTEXT_INACTIVE, keys
         keys["PROMPT_TOKENS"], keys["PROMPT_DONE"] = self._prompt
         keys["QUEUE_POSITION"] = self._worker.position
+        keys["ESTIMATE_MS"] = self._worker.estimate_ms
         return codes.INF_CONTEXT_ACTIVE, keys
 
     async def execute(self, execution: Execution) -> None:

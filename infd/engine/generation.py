@@ -72,6 +72,11 @@ class Engine(EngineState):
         """1 for the next to be given cores; 0 when it does not wait for any."""
         return self.turn.position()
 
+    @property
+    def estimate(self) -> float:
+        """Seconds until it is probably given cores; 0.0 when it does not wait for any."""
+        return self.turn.estimate()
+
     def open(self) -> None:
         """Make the llama_context, anew if there is one. Raises ContextError."""
         self.close()
@@ -170,7 +175,7 @@ class Engine(EngineState):
         emit: Callable[[Event], None],
     ) -> bool:
         """The prompt piece by piece; False when it was ended before it was done."""
-        piece = self.piece
+        pace, slice_s, batch = self.model.pace, self._scheduler.slice_ms / 1000, self.piece
         total = len(prompt)
         done = self.prompt_done = cached
         while done < total:
@@ -179,16 +184,20 @@ class Engine(EngineState):
             if not threads or run.aborted or run.ending is not None:
                 return False
             context.set_threads(threads, threads)
-            part = prompt[done : done + piece]
+            piece = pace.piece(threads, slice_s, contended=self.turn.contended)
+            part = prompt[done : done + min(piece, batch)]
             done += len(part)
+            began = perf_counter()
             result = context.decode(part, want_logits=done == total)
             if result is Decoded.ABORTED:
                 return False
             if result is not Decoded.OK:
                 raise EngineError("llama.cpp failed to evaluate the prompt")
             self.prompt_done = done
+            now = perf_counter()
+            pace.learn(len(part), threads, now - began)
             if want > 1:
-                self._look_for_load(perf_counter())
+                self._look_for_load(now)
             if done < total:
                 emit(Progress(total, done))
         return True

@@ -24,6 +24,7 @@ from infd.engine.errors import ModelFileError
 from infd.engine.library import captured_log, last_error, lib
 from infd.engine.mapping import give_back_pages
 from infd.engine.options import ModelOptions
+from infd.engine.pace import Pace
 from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 
 # llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
@@ -92,6 +93,8 @@ class Model:
         self.end_tokens = self.vocabulary.end_tokens
         self.newline_tokens = self.vocabulary.newline_tokens
         self.template: str | None = self._read_template()
+        self.pace = Pace()
+        """What its prompts' tokens take, learnt by its dedicated contexts."""
         self.on_gpu = bool(options.n_gpu_layers and lib.llama_supports_gpu_offload())
         """Whether a GPU computes it: then contexts wait for the device, not for cores."""
 

@@ -178,6 +178,11 @@ class Policy:
         self._busy += (self.cores - self.free) * passed
 
     def _join(self, place: Place, now: float) -> None:
+        # A run that keeps its cores comes to no grant, at which the present is noted otherwise.
+        for running in self.running:
+            self._virtual = max(self._virtual, running.least.virtual)
+            for share, _ in running.parts:
+                share.floor = max(share.floor, running.virtual)
         for share, _ in place.parts:
             if not share.active:
                 share.virtual = max(share.virtual, self._start(self._virtual, now - share.left))

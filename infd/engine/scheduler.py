@@ -14,12 +14,10 @@ from _thread import allocate_lock
 from time import monotonic
 from typing import cast
 
+from infd.engine.pace import SLICE_MS
 from infd.engine.policy import QUANTUM, STARVED, Place, Policy, Share
 
 __all__ = ["QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
-
-SLICE_MS = 150
-"""How long a piece of a prompt takes at most while others wait, in milliseconds."""
 
 
 class Turn(Place):
@@ -101,7 +99,7 @@ class Scheduler:
 
     def __init__(self, cores: int, *, slice_ms: float = SLICE_MS) -> None:
         """`cores`: how many threads may compute at one moment, at least 1. `slice_ms`: how long
-        a piece of a prompt may hold up others; kept here for all who cut prompts."""
+        a call that evaluates a prompt may take beside others (pace.py), in milliseconds."""
         self.policy = Policy(cores)
         self.slice_ms = slice_ms
         self._lock = threading.Lock()

@@ -48,6 +48,11 @@ class EngineState:
         return 0
 
     @property
+    def estimate(self) -> float:
+        """Seconds until it is probably given cores; 0.0 when it does not wait for any."""
+        return 0.0
+
+    @property
     def piece(self) -> int:
         """The most prompt tokens of one call, by BATCH_SET."""
         return min(self.limits.batch or DEFAULT_BATCH, self.ctxsize)

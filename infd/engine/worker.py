@@ -49,6 +49,9 @@ __all__ = [
     "Worker",
 ]
 
+# What ESTIMATE_MS, a uint32, can tell.
+_MOST_MS = 2**32 - 1
+
 Sink = Callable[[Event], None]
 
 
@@ -198,6 +201,11 @@ class Worker:
     def position(self) -> int:
         """1 for the next to be given cores; 0 when it does not wait for any."""
         return self._engine.position
+
+    @property
+    def estimate_ms(self) -> int:
+        """Milliseconds until it is probably given cores; 0 when it does not wait for any."""
+        return min(round(1000 * self._engine.estimate), _MOST_MS)
 
     def waiting(self) -> bool:
         """Whether it waits for its turn at the cores."""

@@ -149,6 +149,7 @@ def test_the_states_of_a_context(client: RawClient) -> None:
     assert seen.code == 2009
     assert seen.keys["PROMPT_DONE"] <= seen.keys["PROMPT_TOKENS"]
     assert seen.keys["QUEUE_POSITION"] >= 0
+    assert seen.keys["ESTIMATE_MS"] >= 0
     client.ok("exec_stop", CTXID=ctxid)
     _, last = client.reply(ctxid)
     seen = client.ok(status, CTXID=ctxid)

@@ -252,5 +252,16 @@ def test_what_the_daemon_holds_is_told(people: People) -> None:
     assert stats["SESSIONS"] >= 1
     assert stats["CORES"] >= 1
     assert "admin" in {user["USERNAME"] for user in stats["USERS"]}
-    with people.user().enter() as client:
+    user = people.user(models=("demo",), CTXLENGTH=256)
+    with user.enter() as client:
         assert "USERS" not in client.ok("inf_get_server_stats").keys
+        assert processor_ms(people.root, user.username) == 0
+        client.ask(client.context(size=256), "Hello!")
+        assert processor_ms(people.root, user.username) > 0
+
+
+def processor_ms(root: RawClient, username: str) -> int:
+    users = root.ok("inf_get_server_stats").keys["USERS"]
+    (found,) = (user["PROCESSOR_MS"] for user in users if user["USERNAME"] == username)
+    assert isinstance(found, int)
+    return found

@@ -1,0 +1,278 @@
+"""Who computes next, over minutes of a simulated machine.
+
+`Machine` drives real turns of a real scheduler as workers do (a call, `renew`, the next call),
+with the time in its hands and without threads: a turn that must wait is remembered and goes on
+when its gate is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from itertools import count, pairwise
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infd.engine import scheduler as module
+from infd.engine.policy import CREDIT
+from infd.engine.scheduler import STARVED, Scheduler, Share, Turn
+
+
+class Context:
+    """A context that always has something to compute, from `begin` on."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        share: Share,
+        *,
+        call: float,
+        want: int = 1,
+        background: bool = False,
+        begin: float = 0.0,
+    ) -> None:
+        """`call`: processor seconds of one call, however many threads share it."""
+        self.machine = machine
+        self.turn = machine.scheduler.turn(share)
+        self.share, self.call, self.want, self.background = share, call, want, background
+        self.turn._gate = Gate(self)  # type: ignore[assignment]
+        self.began: list[float] = []
+        machine.at(begin, self.ask)
+
+    def ask(self) -> None:
+        """The next call: at once, or when the gate is opened."""
+        if self.turn.renew(self.want, self.background):
+            self.go()
+
+    def go(self) -> None:
+        machine = self.machine
+        self.began.append(machine.now)
+        machine.at(machine.now + self.call / self.turn.held, self.ask)
+
+    def longest_wait(self, end: float) -> float:
+        """The longest time from the end of a call, or the start, to the beginning of the next."""
+        times = [self.began[0], *self.began, end]
+        return max(b - a for a, b in pairwise(times)) - self.call
+
+
+class Gate:
+    """In the place of a turn's lock."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def acquire(self) -> None:
+        """The turn waits: `renew` returns 0."""
+
+    def release(self) -> None:
+        self.context.machine.at(self.context.machine.now, self.context.go)
+
+
+class Machine:
+    """Cores, and what happens on them when."""
+
+    def __init__(self, cores: int) -> None:
+        self.scheduler = Scheduler(cores)
+        self.now = 0.0
+        self.contexts: list[Context] = []
+        self._number = count()
+        self._coming: list[tuple[float, int, Callable[[], None]]] = []
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        heappush(self._coming, (when, next(self._number), what))
+
+    def add(self, share: Share, **given: Any) -> Context:
+        self.contexts.append(Context(self, share, **given))
+        return self.contexts[-1]
+
+    def run(self, until: float) -> None:
+        """Let `until` come, looking at every rule after everything that happens."""
+        with self.clock():
+            while self._coming and self._coming[0][0] <= until:
+                self.now, _, what = heappop(self._coming)
+                what()
+                self.check()
+            self.now = until
+            self.scheduler.settle()
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        with patch.object(module, "monotonic", lambda: self.now):
+            yield
+
+    def check(self) -> None:
+        turns = [context.turn for context in self.contexts]
+        policy = self.scheduler.policy
+        assert sum(t.held for t in turns) + policy.free == policy.cores
+        assert policy.free >= 0
+        for share in {t.share for t in turns}:
+            assert sum(t.held for t in turns if t.share is share) <= max(1, share.max_threads)
+        if policy.free:
+            # Background work leaves a core to one that computes on fewer than it wants.
+            spare = bool(policy.hungry())
+            assert not [t for t in turns if t.waiting and t.share.room > 0 and not (
+                t.background and spare
+            )]  # fmt: skip
+
+
+def jain(values: Sequence[float]) -> float:
+    """1 when all are equal, 1/n when one has everything."""
+    return sum(values) ** 2 / (len(values) * sum(value * value for value in values))
+
+
+def max_min(cores: float, most: Sequence[float]) -> list[float]:
+    """What each gets when nobody may have more than its `most` and nobody can be given more
+    without taking from one that has less."""
+    given = [0.0] * len(most)
+    open_ = set(range(len(most)))
+    while open_ and cores > 1e-9:
+        step = min(cores / len(open_), *(most[i] - given[i] for i in open_))
+        for i in open_:
+            given[i] += step
+        cores -= step * len(open_)
+        open_ = {i for i in open_ if most[i] - given[i] > 1e-9}
+    return given
+
+
+CALL = st.floats(0.005, 0.2)
+USERS = st.lists(
+    st.tuples(st.integers(0, 4), st.lists(CALL, min_size=1, max_size=6)), min_size=1, max_size=4
+)
+"""Of each user: MAX_PROC_THREADS, and the calls of its contexts."""
+
+
+@given(cores=st.integers(1, 4), users=USERS)
+@settings(max_examples=40)
+def test_cores_are_shared_max_min_between_users_then_between_their_contexts(
+    cores: int, users: list[tuple[int, list[float]]]
+) -> None:
+    machine = Machine(cores)
+    shares = [Share(str(i), most) for i, (most, _) in enumerate(users)]
+    for share, (_, calls) in zip(shares, users, strict=True):
+        for call in calls:
+            machine.add(share, call=call)
+    seconds = 60.0
+    machine.run(seconds)
+    most = [float(min(max(1, limit), len(calls))) for limit, calls in users]
+    fair = [seconds * part for part in max_min(cores, most)]
+    for share, part in zip(shares, fair, strict=True):
+        assert share.used == pytest.approx(part, rel=0.05, abs=1.0)
+        own = [context.turn.used for context in machine.contexts if context.share is share]
+        assert sum(own) == pytest.approx(share.used)
+        assert jain(own) >= 0.98
+    # Nobody starves. A round is a call of every user for each context of this one; a context
+    # that was a call ahead of all others waits for two.
+    longest = max(context.call for context in machine.contexts)
+    for context in machine.contexts:
+        turns = len(users) * sum(other.share is context.share for other in machine.contexts)
+        assert context.longest_wait(seconds) <= 2 * turns * longest + CREDIT
+
+
+@pytest.mark.parametrize("call", [0.0005, 0.04])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_eight_contexts_do_not_outweigh_one(call: float, threads: int) -> None:
+    machine = Machine(2)
+    light, heavy = Share("ada", 2), Share("bob", 2)
+    one = machine.add(light, call=call, want=threads)
+    for _ in range(8):
+        machine.add(heavy, call=call, want=threads)
+    seconds = 40.0 * max(call, 0.005) / 0.04
+    machine.run(seconds)
+    assert jain([light.used, heavy.used]) >= 0.999
+    # It never waits for a core, only for its call.
+    assert one.longest_wait(seconds) <= call
+
+
+def test_long_calls_are_paid_for() -> None:
+    """A user whose calls are pieces of prompts gets as much time as one that makes tokens."""
+    machine = Machine(1)
+    prompts, tokens = Share("ada", 1), Share("bob", 1)
+    machine.add(prompts, call=0.3)
+    machine.add(tokens, call=0.02)
+    machine.run(60.0)
+    assert jain([prompts.used, tokens.used]) >= 0.999
+
+
+@pytest.mark.parametrize("users", ["two users", "one user"])
+def test_nothing_is_saved_up_by_idling(users: str) -> None:
+    machine = Machine(1)
+    ada = Share("ada", 1)
+    busy = machine.add(ada, call=0.02)
+    late = machine.add(
+        ada if users == "one user" else Share("bob", 1), call=0.02, begin=100.0
+    )  # fmt: skip
+    machine.run(100.0)
+    before = busy.turn.used
+    machine.run(110.0)
+    assert late.turn.used == pytest.approx(5.0, abs=0.1)
+    assert busy.turn.used - before == pytest.approx(5.0, abs=0.1)
+
+
+@given(
+    cores=st.integers(1, 3),
+    front=st.lists(CALL, min_size=3, max_size=6),
+    back=st.lists(CALL, min_size=1, max_size=4),
+)
+@settings(max_examples=25)
+def test_background_work_gets_a_call_a_second_and_no_more_beside_others(
+    cores: int, front: list[float], back: list[float]
+) -> None:
+    machine = Machine(cores)
+    ahead = [machine.add(Share(f"f{i}", 4), call=call) for i, call in enumerate(front)]
+    behind = [
+        machine.add(Share(f"b{i}", 4), call=call, background=True) for i, call in enumerate(back)
+    ]
+    seconds = 30.0
+    machine.run(seconds)
+    for context in behind:
+        others = sum(other.call for other in behind) + max(front)
+        assert context.longest_wait(seconds) <= STARVED + others
+        assert len(context.began) <= seconds / STARVED + 1
+    assert sum(context.turn.used for context in (*ahead, *behind)) >= 0.999 * cores * seconds
+
+
+def test_background_work_gets_all_that_nobody_wants() -> None:
+    machine = Machine(2)
+    ahead, behind = Share("ada", 2), Share("bob", 2)
+    machine.add(ahead, call=0.05)
+    machine.add(behind, call=0.05, background=True)
+    machine.run(30.0)
+    assert behind.used == pytest.approx(30.0, rel=0.02)
+
+
+def test_single_threads_before_teams() -> None:
+    """Sixteen contexts that want two threads each: nobody gets two while others wait."""
+    machine = Machine(2)
+    shares = [Share(str(i), 2) for i in range(4)]
+    for i in range(16):
+        machine.add(shares[i % 4], call=0.04, want=2, begin=0.01 * i)
+    seen: set[int] = set()
+    original = machine.check
+
+    def check() -> None:
+        original()
+        if machine.now > 1:
+            seen.update(context.turn.held for context in machine.contexts)
+
+    machine.check = check  # type: ignore[method-assign]
+    machine.run(60.0)
+    assert seen == {0, 1}
+    assert jain([share.used for share in shares]) >= 0.999
+    assert jain([context.turn.used for context in machine.contexts]) >= 0.99
+
+
+def test_an_estimate_counts_the_calls_ahead() -> None:
+    machine = Machine(1)
+    for i in range(3):
+        machine.add(Share(str(i), 1), call=0.1)
+    # After a few rounds the usual length of their calls is known.
+    machine.run(2.05)
+    with machine.clock():
+        turns: list[Turn] = [context.turn for context in machine.contexts]
+        told = sorted((t.position(), round(t.estimate(), 3)) for t in turns)
+    assert told == [(0, 0.0), (1, 0.05), (2, 0.15)]
