@@ -24,7 +24,6 @@ from typing import Any
 import structlog
 
 from infd.config import Config
-from infd.engine.batch import Batch
 from infd.engine.errors import EngineError, TemplateError
 from infd.engine.model import Model
 from infd.engine.scheduler import Scheduler
@@ -32,6 +31,7 @@ from infd.engine.templates import Renderer
 from infd.models import memory
 from infd.models.budget import Budget, Reservation
 from infd.models.header import Header, HeaderError, read_header
+from infd.models.loaded import LoadedModel
 from infd.models.prober import Command, Prober, probe_command
 from infd.models.registry import Identity, ModelFile, Registry
 from infd.models.verdicts import Verdicts
@@ -56,58 +56,6 @@ UINT32_MAX = 2**32 - 1
 _log = structlog.get_logger("infd.models")
 
 
-class LoadedModel:
-    """A model that can serve. `renderer` makes prompts by the model's chat template; `batch` is
-    where its contexts are in the batched placement."""
-
-    def __init__(
-        self,
-        name: str,
-        model: Model,
-        renderer: Renderer,
-        budget: Budget,
-        scheduler: Scheduler,
-    ) -> None:
-        """`scheduler`: who gives its contexts their turns."""
-        self.name = name
-        self.model = model
-        self.renderer = renderer
-        self.scheduler = scheduler
-        self.batch: Batch | None = None
-        if model.options.placement == "batched":
-            self.batch = Batch(model, scheduler, name)
-        self._budget = budget
-
-    @property
-    def budget(self) -> int:
-        """Tokens that live contexts may have together."""
-        return self._budget.size
-
-    @property
-    def used(self) -> int:
-        """Tokens that live contexts have together."""
-        return self._budget.used
-
-    @property
-    def contexts(self) -> int:
-        """Live contexts, those being made or freed included."""
-        return self._budget.contexts
-
-    def reserve(self, ctxsize: int, *, user: str, user_is_super: bool, sharers: int) -> Reservation:
-        """Take tokens of the budget for a context; see `Budget.reserve`."""
-        return self._budget.reserve(
-            ctxsize, user=user, user_is_super=user_is_super, sharers=sharers
-        )
-
-    def resize(self, ctxsize: int) -> None:
-        """Set the budget. Raises InfInvalidParams below what is in use."""
-        self._budget.resize(ctxsize)
-
-    async def idle(self) -> None:
-        """Wait until every reservation is released."""
-        await self._budget.idle()
-
-
 class _Loading:
     """A load under way. `progress` 0 to 1 is written by the loading thread."""
 
@@ -126,6 +74,7 @@ class _Loading:
 class Models:
     """All models of the daemon.
 
+    `scheduler` gives turns to contexts that processors compute, `device` to those that a GPU does.
     `end_contexts(name)` ends the contexts on a model; their reservations are released by then or
     soon after. `probe` makes the command line that tries a file out.
     """
@@ -135,12 +84,14 @@ class Models:
         config: Config,
         *,
         scheduler: Scheduler,
+        device: Scheduler,
         end_contexts: Callable[[str], Awaitable[object]],
         probe: Command = probe_command,
     ) -> None:
         memory.return_large_blocks()
         self._config = config
         self._scheduler = scheduler
+        self._device = device
         self._end_contexts = end_contexts
         self._registry = Registry(config)
         self._prober = Prober(Verdicts(config.state), timeout=config.probe_timeout, command=probe)
@@ -292,9 +243,8 @@ class Models:
                 context = model.info.n_ctx_train or DEFAULT_TRAINING_CONTEXT
                 ctxsize = min(DEFAULT_CONTEXTS * context, UINT32_MAX)
             budget = Budget(name, ctxsize, self._config.max_user_share)
-            self._loaded[name] = LoadedModel(
-                name, model, renderer, budget, self._scheduler
-            )
+            scheduler = self._device if model.on_gpu else self._scheduler
+            self._loaded[name] = LoadedModel(name, model, renderer, budget, scheduler)
             served = True
             _log.info("model loaded", model=name, path=str(file.path), size=loading.size,
                       budget=ctxsize, extra_bufts=verdict.extra_bufts)  # fmt: skip

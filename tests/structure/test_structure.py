@@ -102,7 +102,7 @@ def test_borders_are_kept(name: str) -> None:
     if package_of(name) == "infd_protocol" and not name.endswith("/spec.py"):
         assert not imported & IMPURE
     if package_of(name) == "infd" and {"asyncio", "threading"} <= imported:
-        assert name == "infd/engine/worker.py"
+        assert name == "infd/engine/border.py"
     if name.startswith("infd/operations/"):
         sources = SOURCES[name]
         assert not imported & {"socket", "uvloop", "msgpack", "threading"}
