@@ -14,6 +14,7 @@ import pytest
 from support.gguf_factory import make
 from support.worker_bench import HELLO, Bench, Gate, held
 
+from infd.engine import delivery, lookahead
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.generation import Engine
 from infd.engine.library import lib
@@ -23,7 +24,7 @@ from infd.engine.options import ModelOptions
 from infd.engine.plain import PlainLoop
 from infd.engine.sampling import SamplingParams
 from infd.engine.templates import Renderer
-from infd.engine.worker import Aborted, RunRequest, Worker
+from infd.engine.worker import Aborted, RunRequest, Text, Worker
 
 MOST = 8
 TIE = 0.05
@@ -271,3 +272,22 @@ def test_logits_of_every_row_are_those_of_one_after_the_other(
                 context.decode_rows(tokens[4:], rows)
     finally:
         context.close()
+
+
+async def test_a_slow_models_tokens_of_one_call_are_not_held_back(
+    ahead: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every call counts as long, and nothing else sends: what goes out was sent before a call.
+    monkeypatch.setattr(lookahead, "SLOW_STEP", 0.0)
+    monkeypatch.setattr(delivery, "SLOW_STEP", 1e12)
+    monkeypatch.setattr(delivery, "GATHER", 1e12)
+    worker = await ahead.worker("demo")
+    asked = ("user", "Count from 1 to 40.")
+    first = await ahead.reply(worker, RunRequest((asked,)))
+    reply = await ahead.reply(worker, RunRequest((asked, ("assistant", first.text), asked)))
+    texts = [event for event in reply.events if isinstance(event, Text)]
+    looked = looking(worker)
+    assert looked.pace.accepted > 0
+    # The text of the last call, if it is not the end token alone, goes out with the end.
+    assert looked.calls - 1 <= len(texts) <= looked.calls
+    assert max(event.tokens for event in texts) <= MOST + 2
