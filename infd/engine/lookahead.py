@@ -59,7 +59,7 @@ class LookAhead:
             accept = sampler.accept
         index = self._index
         index.become(context.tokens, common_prefix(index.tokens, context.tokens))
-        self.pace = Pace(self.pace.most)
+        self.pace = pace = Pace(self.pace.most)
         self.calls = made = 0
         end_tokens, pointer = context.model.end_tokens, context.pointer
         guesses: list[int] = []
@@ -90,16 +90,24 @@ class LookAhead:
             if hit:
                 hits, row = hits + 1, row + 1
                 continue
-            self.pace.learn(len(guesses), hits)
+            pace.learn(len(guesses), hits)
             if slow:
                 # What came with the last call is not held back for the next one.
                 delivery.send(now)
             if not grant(now):
                 reason = run.ending or ""
                 break
-            guesses, hits = self._guess(most - made - 1), 0
-            part = index.tokens[context.keep_prefix(right) :]
-            result = context.decode_rows(part + guesses, 1 + len(guesses))
+            kept = context.keep_prefix(right)
+            start, same = index.find()
+            width = pace.width(same)
+            guesses, hits = index.following(start, min(width, most - made - 1)), 0
+            if guesses or kept < right:
+                part = index.tokens[kept:]
+                result = context.decode_rows(part + guesses, 1 + len(guesses))
+                row = len(part) - 1
+            else:
+                result = context.decode_one(token) or Decoded.OK
+                row = 0
             if result is not Decoded.OK:
                 if result is not Decoded.ABORTED:
                     raise EngineError("llama.cpp failed to evaluate a token")
@@ -107,11 +115,6 @@ class LookAhead:
                 break
             slow = perf_counter() - now >= SLOW_STEP
             self.calls += 1
-            right, row = len(context.tokens) - len(guesses), len(part) - 1
+            right = len(context.tokens) - len(guesses)
         context.keep_prefix(right)
         return reason
-
-    def _guess(self, most: int) -> list[int]:
-        start, same = self._index.find()
-        width = min(self.pace.width(same), most)
-        return self._index.following(start, width) if width else []

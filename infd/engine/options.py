@@ -63,7 +63,7 @@ class ModelOptions:
     n_gpu_layers: int = 0
     """Layers computed on a GPU; -1 is all."""
     lookup: int = 0
-    """Tokens that prompt-lookup decoding drafts at most; 0 is off. Dedicated placement only."""
+    """Tokens that are guessed at one time at most; 0 is off. Dedicated placement only."""
     placement: str = "dedicated"
     batched_fair: str = "throughput"
 

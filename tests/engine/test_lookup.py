@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from infd.engine.lookup import (
     LONGEST,
     LONGEST_PAUSE,
     QUOTED,
-    START,
     Pace,
     TokenIndex,
 )
@@ -94,14 +94,18 @@ def test_a_quote_is_guessed() -> None:
     assert filled([7] * 3).following(2, 4) == [7] * 4
 
 
-def test_right_guesses_grow_to_the_most() -> None:
-    pace = Pace(16)
+@pytest.mark.parametrize(
+    ("most", "grown"),
+    [(16, [3, 7, 15, 15]), (12, [3, 7, 11, 11]), (8, [3, 7, 7]), (3, [3, 3]), (2, [2, 2])],
+)
+def test_right_guesses_grow_by_whole_groups_of_rows(most: int, grown: list[int]) -> None:
+    pace = Pace(most)
     widths = []
-    for _ in range(4):
+    for _ in grown:
         widths.append(width := pace.width(LEAST))
         pace.learn(width, width)
-    assert widths == [START, 8, 16, 16]
-    assert (pace.drafted, pace.accepted) == (44, 44)
+    assert widths == grown
+    assert pace.drafted == pace.accepted == sum(grown)
 
 
 def test_wrong_guesses_all_but_end() -> None:
@@ -114,10 +118,11 @@ def test_wrong_guesses_all_but_end() -> None:
     assert 0 < tried < 1000 / LONGEST_PAUSE + 10
     # A passage that is being quoted ends the pause, and right guesses end pausing.
     assert pace.width(LEAST) == 0
-    assert pace.width(QUOTED) == 1
+    assert pace.width(QUOTED) == 3
     for _ in range(8):
-        pace.learn(1, 1)
-    assert [pace.width(LEAST) for _ in range(3)] == [2, 2, 2]
+        pace.learn(3, 3)
+    pace.learn(7, 2)
+    assert [pace.width(LEAST) for _ in range(3)] == [0, 3, 3]
 
 
 @given(
