@@ -18,7 +18,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +100,13 @@ class ModelConfig:
         "What the KV cache holds; smaller types save memory and need flash attention.",
     )  # fmt: skip
     n_gpu_layers: int = setting(
-        integer(-1), 0, "Layers that are computed on a GPU; -1 is all of them."
+        integer(-1), 0,
+        "Layers that are computed on a GPU, one call at a time; -1 is all of them.",
     )
     lookup: int = setting(
         count(0, MOST_LOOKUP), 0,
-        "Tokens of prompt-lookup decoding: how many to guess from the context itself; 0 is off.",
+        "Tokens that are guessed from the context itself and computed at one time; 0 is off. "
+        "Dedicated placement only; infd bench says whether it pays.",
     )  # fmt: skip
 
     @property
@@ -299,6 +301,11 @@ def _check(config: Config) -> None:
             f"listen = {config.listen!r} can be reached from other machines and nothing would be "
             "encrypted: listen on 127.0.0.1, or set plaintext = true (--plaintext)"
         )
+    for name, table in config.models.items():
+        try:
+            _ = replace(table, placement=table.placement or config.placement).options
+        except ValueError as error:
+            raise ConfigError(f"{config.file}: models.{name}: {error}") from None
 
 
 def _parse(file: Path) -> dict[str, Any]:
@@ -345,10 +352,5 @@ def _read_tables(file: Path, tables: Any) -> dict[str, ModelConfig]:
             raise ConfigError(f"{file}: models.{name} must be a table: [models.{name}]")
         if not name.strip() or len(name.encode()) > NAME_BYTES or not name.isprintable():
             raise ConfigError(f"{file}: models.{name!r} is no name for a model")
-        model = ModelConfig(**_read(str(file), values, ModelConfig, base, prefix))
-        try:
-            _ = model.options
-        except ValueError as error:
-            raise ConfigError(f"{file}: models.{name}: {error}") from None
-        result[name] = model
+        result[name] = ModelConfig(**_read(str(file), values, ModelConfig, base, prefix))
     return result

@@ -13,6 +13,7 @@ from infd.accounts.service import Accounts
 from infd.accounts.user import User
 from infd.config import Config
 from infd.contexts.context import Context
+from infd.engine.model import Model
 from infd.engine.scheduler import Scheduler
 from infd.machine import connection_limit, usable_cores
 from infd.metrics import Metrics
@@ -34,10 +35,17 @@ class Daemon:
         self.cores = config.cores or usable_cores()
         self.scheduler = Scheduler(self.cores, slice_ms=config.slice_ms)
         self.quotas = Quotas(self.scheduler)
+        # llama.cpp spreads a model over all GPUs that it sees, so together they are one device,
+        # which computes for one context at a time.
+        self.device = Scheduler(1)
+        self.device_quotas = Quotas(self.device)
         self.sessions = Sessions(config)
         self.metrics = Metrics()
         self.models = Models(
-            config, scheduler=self.scheduler, end_contexts=self.end_contexts
+            config,
+            scheduler=self.scheduler,
+            device=self.device,
+            end_contexts=self.end_contexts,
         )
         self.max_connections = connection_limit(config.max_connections)
         self.links: set[Link] = set()
@@ -75,6 +83,10 @@ class Daemon:
 
     # --- contexts --------------------------------------------------------------------------
 
+    def quotas_for(self, model: Model) -> Quotas:
+        """The users' quotas at what computes the model: the cores, or the device."""
+        return self.device_quotas if model.on_gpu else self.quotas
+
     def contexts(self) -> list[Context]:
         """All contexts of all sessions."""
         return [context for session in self.sessions for context in session.contexts.values()]
@@ -105,9 +117,11 @@ class Daemon:
             for session in self.sessions.of_user(old.username):
                 self.sessions.end_soon(session, "The user was deleted.")
             self.quotas.forget(old.username)
+            self.device_quotas.forget(old.username)
             self.metrics.forget(old.username)
             return
         self.quotas.changed(new)
+        self.device_quotas.changed(new)
         used = {context.model for context in self.sessions.contexts_of(new.username)}
         for model in used:
             if not new.reaches(model):

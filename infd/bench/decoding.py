@@ -22,8 +22,10 @@ from infd.bench.report import Row
 from infd.bench.synthetic import text as synthetic_text
 from infd.bench.throwaway import Throwaway
 from infd.bench.wire import Wire
+from infd.engine.options import ModelOptions
 
 TURNS = 10
+_DEFAULTS = ModelOptions()
 _SENTENCES = (
     "My name is Ada.", "Count from 1 to 10.", "What is my name?", "My favourite colour is blue.",
     "What is infd?", "What is 3 + 4?", "What is my favourite colour?", "Repeat: the sun is up.",
@@ -40,6 +42,10 @@ class Subject:
     synthetic: bool
     ctxsize: int = 1024
     prefix: str = ""
+    listed: str = ""
+    """Its name in the owner's configuration, if it is there."""
+    options: ModelOptions = _DEFAULTS
+    """What the configuration says of it."""
 
     @property
     def name(self) -> str:

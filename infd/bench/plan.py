@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from infd.bench import calls, decoding, footprint, synthetic
+from infd.bench import calls, choices, decoding, footprint, synthetic
 from infd.bench.decoding import Subject
+from infd.bench.engine_side import EngineSide
 from infd.bench.plain_side import PlainSide
 from infd.bench.report import Row, progress
 from infd.bench.throwaway import Throwaway
@@ -28,11 +29,15 @@ class Sizes:
     paced_calls: int = 600
     contexts: int = 4
     connections: int = 1000
+    together: tuple[int, ...] = (1, 2, 4, 8)
+    together_tokens: int = 48
+    lookup_tokens: int = 160
 
 
 QUICK = Sizes(
     rounds=1, tokens=64, small_tokens=64, reply_tokens=4, raw_calls=1024, library_calls=512,
     paced_calls=20, contexts=2, connections=20,
+    together=(1, 2), together_tokens=24, lookup_tokens=24,
 )  # fmt: skip
 """For seeing that the bench works: its figures mean nothing."""
 
@@ -49,13 +54,15 @@ class Plan:
     cores: int
 
 
-def subjects(model: Path | None, cache: Path, quick: bool) -> tuple[Subject, Subject]:
-    """The large and the small model, written into `cache` where needed. Raises OSError."""
+def subjects(model: Subject | None, cache: Path, quick: bool) -> tuple[Subject, Subject]:
+    """The large (`model`, if given) and the small one, written into `cache` where needed.
+
+    Raises OSError."""
     if quick:
         tiny = Subject(synthetic.ensure(synthetic.TINY, cache), synthetic=True)
-        return Subject(model, synthetic=False, prefix="given-") if model else tiny, tiny
+        return model or tiny, tiny
     if model is not None:
-        large = Subject(model, synthetic=False, prefix="given-")
+        large = model
     else:
         progress(f"the model {synthetic.LARGE.name} in {cache}")
         large = Subject(synthetic.ensure(synthetic.LARGE, cache), synthetic=True)
@@ -85,6 +92,19 @@ def measure(plan: Plan, about: dict[str, object]) -> Iterator[Row]:
         progress("idle connections")
         with Throwaway({}, threads=plan.cores) as daemon:
             yield footprint.connections(daemon, count=sizes.connections)
+    if {"placement", "lookup"} & set(plan.names):
+        with EngineSide(large.path, options=large.options, cores=plan.cores) as side:
+            if "placement" in plan.names:
+                progress(f"placements, {large.name}")
+                yield from choices.placements(
+                    side, large, rounds=sizes.rounds, counts=sizes.together,
+                    tokens=sizes.together_tokens,
+                )  # fmt: skip
+            if "lookup" in plan.names:
+                progress(f"lookup, {large.name}")
+                yield from choices.lookup(
+                    side, large, rounds=sizes.rounds, tokens=sizes.lookup_tokens
+                )
 
 
 def _served(plan: Plan, plain: PlainSide) -> Iterator[Row]:

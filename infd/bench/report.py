@@ -99,14 +99,27 @@ def _from_proc(name: str, key: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
-def as_json(where: dict[str, Any], rows: Sequence[Row]) -> str:
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What follows for an owner: sentences, and the lines for infd.toml (none: leave it)."""
+
+    sentences: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+_NONE = Advice()
+
+
+def as_json(where: dict[str, Any], rows: Sequence[Row], advice: Advice = _NONE) -> str:
     """Everything, as one JSON object."""
     found = {**where, "rows": [row.as_json() for row in rows]}
+    if advice.sentences:
+        found["advice"] = {"sentences": advice.sentences, "toml": "\n".join(advice.lines)}
     return json.dumps(found, indent=2, ensure_ascii=False)
 
 
-def as_text(where: dict[str, Any], rows: Sequence[Row]) -> str:
-    """A table, with what it was measured on above it."""
+def as_text(where: dict[str, Any], rows: Sequence[Row], advice: Advice = _NONE) -> str:
+    """A table, with what it was measured on above it and what follows from it below."""
     kernels = " ".join(where["kernels"])
     quick = where.get("quick", False)
     lines = [
@@ -116,7 +129,7 @@ def as_text(where: dict[str, Any], rows: Sequence[Row]) -> str:
         f"kernels: {kernels}",
     ]
     if quick:
-        lines.append("quick: toy models and few samples, so the targets are not judged")
+        lines.append("quick: toy models, few samples: targets are not judged, advice means nothing")
     lines.append("")
     cells = [("", "measured", "target", "median", "least .. most")]
     cells += [
@@ -138,6 +151,10 @@ def as_text(where: dict[str, Any], rows: Sequence[Row]) -> str:
         elif beside := rows[index - 1].beside:
             shown = ", ".join(f"{key} {_shown(value)}" for key, value in beside.items())
             lines.append(f"{'':{widths[0]}}    {shown}")
+    if advice.sentences:
+        lines += ["", *advice.sentences]
+    if advice.lines:
+        lines += ["In infd.toml:", "", *(f"    {line}" for line in advice.lines)]
     return "\n".join(lines)
 
 

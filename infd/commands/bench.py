@@ -7,12 +7,17 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infd.failures import CommandError, UsageError
 from infd.machine import usable_cores
 
-NAMES = ("decode", "first_token", "calls", "latency", "memory", "connections")
+if TYPE_CHECKING:
+    from infd.bench.decoding import Subject
+
+NAMES = (
+    "decode", "first_token", "calls", "latency", "memory", "connections", "placement", "lookup"
+)  # fmt: skip
 
 
 def register(subparsers: Any) -> None:
@@ -20,8 +25,9 @@ def register(subparsers: Any) -> None:
         "bench",
         help="measure the daemon beside llama.cpp alone",
         description="Start a throw-away daemon on a free loopback port and measure it: ratios to "
-        "llama.cpp's plain loop in the same run, calls, memory. Takes some minutes; nothing else "
-        "should compute meanwhile.",
+        "llama.cpp's plain loop in the same run, calls, memory. Then both placements and "
+        "prompt-lookup are tried on the model, and the lines for infd.toml are printed that it "
+        "does best with. Takes some minutes; nothing else should compute meanwhile.",
     )
     parser.add_argument(
         "--model",
@@ -46,10 +52,10 @@ def register(subparsers: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from infd.bench import plan, report
+    from infd.bench import advice, plan, report
     from infd.bench.calls import CallerFailed
     from infd.bench.decoding import Differs
-    from infd.bench.plain_side import PlainSideError
+    from infd.bench.side import SideError
     from infd.bench.throwaway import ThrowawayError
     from infd.wire import WireError
     from infd_protocol.errors import InfdError
@@ -61,7 +67,7 @@ def run(given: argparse.Namespace) -> int:
     if given.rounds is not None:
         sizes = replace(sizes, rounds=given.rounds)
     try:
-        large, small = plan.subjects(_file(given.model), cache, given.quick)
+        large, small = plan.subjects(_given(given.model), cache, given.quick)
     except OSError as error:
         raise CommandError(
             f"--cache {cache}: the models to measure cannot be written ({error.strerror})"
@@ -76,28 +82,32 @@ def run(given: argparse.Namespace) -> int:
         rows.extend(plan.measure(chosen, about))
     except InfdError as error:
         raise CommandError(f"the bench's daemon refused: {error.name} {error.detail}") from None
-    except (CallerFailed, Differs, PlainSideError, ThrowawayError, WireError) as error:
+    except (CallerFailed, Differs, SideError, ThrowawayError, WireError) as error:
         raise CommandError(str(error)) from None
     where = report.circumstances(about["library"], about["kernels"])
+    found = advice.advise(rows, large)
     where |= {"quick": given.quick, "model": large.name, "bundled": small.name}
     if given.json:
-        print(report.as_text(where, rows), file=sys.stderr)
-        print(report.as_json(where, rows))
+        print(report.as_text(where, rows, found), file=sys.stderr)
+        print(report.as_json(where, rows, found))
     else:
-        print(report.as_text(where, rows))
+        print(report.as_text(where, rows, found))
     return 0
 
 
-def _file(model: str | None) -> Path | None:
-    """The file that --model means. Raises CommandError."""
+def _given(model: str | None) -> Subject | None:
+    """The model that --model means. Raises CommandError."""
     from infd import config
+    from infd.bench.decoding import Subject
     from infd.models.registry import Registry
 
     if model is None:
         return None
     if Path(model).is_file():
-        return Path(model)
+        return Subject(Path(model), synthetic=False, prefix="given-")
     found = Registry(config.load()).find(model)
     if found is None:
         raise CommandError(f"--model {model}: there is neither such a file nor such a model")
-    return found.path
+    return Subject(
+        found.path, synthetic=False, prefix="given-", listed=model, options=found.settings.options
+    )

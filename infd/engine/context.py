@@ -2,7 +2,7 @@
 
 Rules: one thread at a time uses a context (its worker's); only `abort` may be called from
 another. What the KV cache holds and `tokens` agree after every call, also after an aborted or a
-failed one. Logits exist after a decode that wanted them, for its last token, at index -1.
+failed one. Logits exist after a decode that wanted them, for its last token at index -1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from infd.engine.errors import ContextError
 from infd.engine.library import captured_log, last_error, lib, version
 from infd.engine.model import CTX_PAD, Model
+from infd.engine.options import MOST_LOOKUP
 from infd.engine.snapshot import Snapshot, put, take
 
 # llama_decode's results (llama.h).
@@ -25,8 +26,9 @@ _OK, _NO_ROOM, _ABORTED = 0, 1, 2
 _MIB = 1024 * 1024
 # One would do, but below 32 llama.cpp 0.5.0 plans graphs that evaluate prompts of 16 tokens and
 # more at 0.7 of the speed (65 tokens of a 0.5 B model in Q4_0: 489 ms against 335, with AMX).
-# The buffers of that model are as large with 32 as with 1.
-_OUTPUTS = 32
+# The buffers of that model are as large with 32 as with 1. Prompt-lookup asks for logits of its
+# guesses and of the token before them.
+_OUTPUTS = max(32, MOST_LOOKUP + 1)
 # A position is an int32 (llama.h, llama_pos), and n_ctx is rounded up to a multiple of 256.
 _MOST_TOKENS = 2**31 - 256
 
@@ -135,7 +137,7 @@ def create(
     params.n_seq_max = slots
     # A cache for each sequence: in one for all, each token would look at the cells of all.
     params.kv_unified = False
-    # Only the last token of a sequence is ever sampled; room for more would be n_batch rows of
+    # Of a prompt only the last token's logits are wanted; room for all would be n_batch rows of
     # the vocabulary's size.
     params.n_outputs_max = min(max(_OUTPUTS, slots), ctxsize * slots)
     params.n_threads = params.n_threads_batch = 1
@@ -196,7 +198,6 @@ class LlamaContext:
         """Let the batch carry `n` tokens."""
         self._room = n
         self._token_buffer = (ctypes.c_int32 * n)()
-        self._no_logits = (ctypes.c_int8 * n)()
         self._batch.token = ctypes.cast(self._token_buffer, lib.llama_token_p)
 
     def keep_prefix(self, n: int) -> int:
@@ -252,6 +253,16 @@ class LlamaContext:
 
         ABORTED and FAILED leave the finished micro-batches held; NO_ROOM changes nothing.
         """
+        return self._decode(tokens, int(want_logits))
+
+    def decode_rows(self, tokens: Sequence[int], rows: int) -> Decoded:
+        """As `decode`, with logits for each of the last `rows` (1 to 32) tokens: at their indexes
+        in `tokens`."""
+        if not 1 <= rows <= min(_OUTPUTS, len(tokens)):
+            raise ValueError(f"logits for {rows} of {len(tokens)} tokens")
+        return self._decode(tokens, rows)
+
+    def _decode(self, tokens: Sequence[int], rows: int) -> Decoded:
         n = len(tokens)
         if not n:
             raise ValueError("nothing to decode")
@@ -262,12 +273,14 @@ class LlamaContext:
         batch = self._batch
         self._token_buffer[:n] = list(tokens)
         batch.n_tokens = n
-        batch.logits = None if want_logits else self._no_logits
+        if rows != 1:
+            wanted = bytes(n - rows) + b"\x01" * rows
+            batch.logits = (ctypes.c_int8 * n).from_buffer_copy(wanted)
         result = lib.llama_decode(self.pointer, batch)
         batch.logits = None
         if result == _OK:
             self.tokens.extend(tokens)
-            self.has_logits = want_logits
+            self.has_logits = rows > 0
             return Decoded.OK
         return self._after(result, tokens)
 

@@ -60,6 +60,13 @@ class Delivery:
         self._before = now
         return False
 
+    def send(self, now: float) -> None:
+        """Send what was gathered, if anything, at `now` (seconds): the next token will be long."""
+        if self._gathered:
+            self._emit(Text("".join(self._gathered), self.made - self._told))
+            self._gathered.clear()
+            self._told, self._sent = self.made, now
+
     def finish(self, *, stopped: bool) -> None:
         """No more tokens: what was held back goes out. `stopped`: a stop string was met, and
         nothing stands behind it."""

@@ -16,6 +16,7 @@ from infd.engine.context import ContextMemory, Decoded, LlamaContext
 from infd.engine.delivery import Delivery
 from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, End, Event, Failed, Limits, Progress, RunState
+from infd.engine.lookahead import LookAhead
 from infd.engine.model import Model
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
@@ -47,6 +48,7 @@ class Engine(EngineState):
         self.model = model
         self.turn = scheduler.turn(share)
         self.context: LlamaContext | None = None
+        self.look_ahead = LookAhead(model.lookup) if model.lookup else None
         self._scheduler = scheduler
         self._observe_at = 0.0
 
@@ -153,7 +155,8 @@ class Engine(EngineState):
             seed = draw_seed() if request.seed is None else request.seed
             sampler = Sampler(self.model, request.sampling, seed)
             try:
-                reason = self._generate(context, sampler, run, emit)
+                generate = self._generate if self.look_ahead is None else self._generate_ahead
+                reason = generate(context, sampler, run, emit)
             finally:
                 sampler.close()
             if run.aborted:
@@ -266,6 +269,32 @@ class Engine(EngineState):
                 break
             if accept is not None:
                 accept(token)
+        self.turn.release()
+        if not run.aborted:
+            delivery.finish(stopped=reason == "stop_sequence")
+        return reason
+
+    def _generate_ahead(
+        self,
+        context: LlamaContext,
+        sampler: Sampler,
+        run: RunState,
+        emit: Callable[[Event], None],
+    ) -> str:
+        """As `_generate`, with guesses from the context's own tokens."""
+        assert self.look_ahead is not None
+        delivery = Delivery(self.model, run.prepared.request.stop, emit)
+
+        def grant(now: float) -> int:
+            want = self._want()
+            if want > 1:
+                self._look_for_load(now)
+            threads = self.turn.renew(want, self.made_tokens - self.read_tokens > self.run_ahead)
+            if threads:
+                context.set_threads(threads, threads)
+            return threads
+
+        reason = self.look_ahead.generate(self, context, sampler, run, delivery, grant)
         self.turn.release()
         if not run.aborted:
             delivery.finish(stopped=reason == "stop_sequence")

@@ -95,6 +95,8 @@ class Model:
         self.template: str | None = self._read_template()
         self.pace = Pace()
         """What its prompts' tokens take, learnt by its dedicated contexts."""
+        self.lookup = 0 if self.info.is_recurrent else options.lookup
+        """Tokens guessed at one time; 0: none. What a recurrent model has read it cannot unread."""
         self.on_gpu = bool(options.n_gpu_layers and lib.llama_supports_gpu_offload())
         """Whether a GPU computes it: then contexts wait for the device, not for cores."""
 
@@ -149,10 +151,16 @@ class Model:
         if any("model buffer size" in line and "_Mapped" not in line for _, line in said):
             give_back_pages(name)
         try:
-            return cls(pointer, name, options)
+            model = cls(pointer, name, options)
         except BaseException:
             lib.llama_model_free(pointer)
             raise
+        if options.lookup and not model.lookup:
+            _log.warning(
+                "lookup is off: a recurrent model cannot take back what was guessed wrong",
+                path=name, lookup=options.lookup,
+            )  # fmt: skip
+        return model
 
     def tokenize(self, text: str, *, special: bool, bos: bool) -> list[int]:
         """The tokens of `text`. `special`: spelled control tokens become control tokens.

@@ -63,7 +63,7 @@ class ModelOptions:
     n_gpu_layers: int = 0
     """Layers computed on a GPU; -1 is all."""
     lookup: int = 0
-    """Tokens that prompt-lookup decoding drafts at most; 0 is off."""
+    """Tokens that are guessed at one time at most; 0 is off. Dedicated placement only."""
     placement: str = "dedicated"
     batched_fair: str = "throughput"
 
@@ -78,6 +78,10 @@ class ModelOptions:
                 raise ValueError(f"{name} must be one of {', '.join(words)}")
         if not 0 <= self.lookup <= MOST_LOOKUP:
             raise ValueError(f"lookup must be 0 to {MOST_LOOKUP}")
+        if self.lookup and self.placement == "batched":
+            raise ValueError(
+                'lookup needs placement "dedicated": set lookup to 0, or placement to "dedicated"'
+            )
         if self.n_gpu_layers < -1:
             raise ValueError("n_gpu_layers must be -1 (all) or more")
         if self.flash_attention == "off" and self.kv.quantised:

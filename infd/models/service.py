@@ -74,6 +74,7 @@ class _Loading:
 class Models:
     """All models of the daemon.
 
+    `scheduler` gives turns to contexts that processors compute, `device` to those that a GPU does.
     `end_contexts(name)` ends the contexts on a model; their reservations are released by then or
     soon after. `probe` makes the command line that tries a file out.
     """
@@ -83,12 +84,14 @@ class Models:
         config: Config,
         *,
         scheduler: Scheduler,
+        device: Scheduler,
         end_contexts: Callable[[str], Awaitable[object]],
         probe: Command = probe_command,
     ) -> None:
         memory.return_large_blocks()
         self._config = config
         self._scheduler = scheduler
+        self._device = device
         self._end_contexts = end_contexts
         self._registry = Registry(config)
         self._prober = Prober(Verdicts(config.state), timeout=config.probe_timeout, command=probe)
@@ -240,9 +243,8 @@ class Models:
                 context = model.info.n_ctx_train or DEFAULT_TRAINING_CONTEXT
                 ctxsize = min(DEFAULT_CONTEXTS * context, UINT32_MAX)
             budget = Budget(name, ctxsize, self._config.max_user_share)
-            self._loaded[name] = LoadedModel(
-                name, model, renderer, budget, self._scheduler
-            )
+            scheduler = self._device if model.on_gpu else self._scheduler
+            self._loaded[name] = LoadedModel(name, model, renderer, budget, scheduler)
             served = True
             _log.info("model loaded", model=name, path=str(file.path), size=loading.size,
                       budget=ctxsize, extra_bufts=verdict.extra_bufts)  # fmt: skip

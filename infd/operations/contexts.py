@@ -82,7 +82,7 @@ def _reserve(call: Call, loaded: LoadedModel) -> Reservation:
 async def _create(call: Call, loaded: LoadedModel) -> Context:
     daemon, session, user = call.daemon, call.session, call.user
     reservation = _reserve(call, loaded)
-    quota = daemon.quotas.of(user)
+    quota = daemon.quotas_for(loaded.model).of(user)
     ctxid = session.next_ctxid()
     ctxsize = call.keys["CTXSIZE"]
 

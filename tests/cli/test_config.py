@@ -138,6 +138,14 @@ def test_model_tables(home: Path) -> None:
         ("[models.m]\nplacement = 'both'", ["placement must be one of dedicated, batched"]),
         ("[models.m]\nbatched_fair = 1", ["batched_fair must be one of throughput, strict"]),
         (
+            "[models.m]\nlookup = 4\nplacement = 'batched'",
+            ["infd.toml: models.m: lookup needs placement", "set lookup to 0"],
+        ),
+        (
+            "placement = 'batched'\n[models.m]\nlookup = 4",
+            ["infd.toml: models.m: lookup needs placement", "set lookup to 0"],
+        ),
+        (
             "[models.m]\nkv_type = 'q4_0'\nflash_attention = 'off'",
             ['infd.toml: models.m: kv_type "q4_0" needs flash attention'],
         ),
@@ -228,13 +236,14 @@ def test_the_engine_options_of_a_model(home: Path) -> None:
         kv_type = "q8_0"
         n_gpu_layers = -1
         lookup = 8
+        [models.shared]
         placement = "batched"
         batched_fair = "strict"
         [models.plain]
     """
     found = loaded(home, text).models
     assert found["fast"].options == ModelOptions(
-        flash_attention="on", kv_type="q8_0", n_gpu_layers=-1, lookup=8,
-        placement="batched", batched_fair="strict",
-    )  # fmt: skip
+        flash_attention="on", kv_type="q8_0", n_gpu_layers=-1, lookup=8
+    )
+    assert found["shared"].options == ModelOptions(placement="batched", batched_fair="strict")
     assert found["plain"].options == ModelConfig().options == ModelOptions()

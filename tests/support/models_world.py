@@ -29,6 +29,7 @@ class World:
         self.ended: list[str] = []
         self.asked_to_end = asyncio.Event()
         self.held: list[Reservation] = []
+        self.cores, self.device = Scheduler(2), Scheduler(1)
         self._made: list[Models] = []
 
     def put(self, *kinds: str) -> None:
@@ -51,7 +52,13 @@ class World:
     ) -> Models:
         config = Config(state=self.state, models_folder=self.folder, models=tables or {}, **keys)
         more = {"probe": probe} if probe is not None else {}
-        made = Models(config, scheduler=Scheduler(2), end_contexts=self.end_contexts, **more)
+        made = Models(
+            config,
+            scheduler=self.cores,
+            device=self.device,
+            end_contexts=self.end_contexts,
+            **more,
+        )
         self._made.append(made)
         return made
 

@@ -1,0 +1,149 @@
+"""The process in which infd's engine runs without the daemon, asked by engine_side.py.
+
+`python -m infd.bench.engine_process` reads one JSON request a line from standard input and writes
+one JSON answer a line. Contexts, scheduler, batch and border are the daemon's; there are no
+users' limits beside the cores, and no wire. A request that fails is answered {"error": words}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import uvloop
+
+from infd import children
+from infd.engine import library
+from infd.engine.batch import Batch
+from infd.engine.errors import EngineError
+from infd.engine.model import Model
+from infd.engine.options import ModelOptions
+from infd.engine.scheduler import Scheduler, Share
+from infd.engine.templates import Renderer
+from infd.engine.worker import Event, Finished, Limits, Progress, RunRequest, Text, Worker
+
+_Talks = list[list[tuple[str, str]]]
+_Key = tuple[str, int, int]
+
+
+class Reading:
+    """One reply as it comes: its text, when each piece came, and how it ended."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.pieces: list[str] = []
+        self.times: list[float] = []
+        self.end: Event | None = None
+        self.over = asyncio.Event()
+        self._worker = worker
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Text):
+            self.times.append(time.perf_counter())
+            self.pieces.append(event.text)
+            self._worker.read_tokens += event.tokens
+        elif not isinstance(event, Progress):
+            self.end = event
+            self.over.set()
+
+
+class Served:
+    """One model, and the contexts that were asked for, kept for the next time."""
+
+    def __init__(self, path: str, options: dict[str, Any], cores: int) -> None:
+        """Raises ModelFileError."""
+        self._path = path
+        self._options = ModelOptions(**options)
+        self._cores = cores
+        self._model = Model.load(path, options=self._options)
+        self._renderer = Renderer(self._model)
+        self._scheduler = Scheduler(1 if self._model.on_gpu else cores)
+        self._variants: dict[ModelOptions, Model] = {self._options: self._model}
+        self._batch: Batch | None = None
+        self._workers: dict[_Key, list[Worker]] = {}
+
+    def about(self) -> dict[str, Any]:
+        """The model and the library."""
+        return {"library": library.version(), "kernels": library.kernels()}
+
+    async def together(
+        self, talks: _Talks, max_tokens: int, ctxsize: int, placement: str, lookup: int
+    ) -> dict[str, Any]:
+        """See EngineSide.together."""
+        key = (placement, lookup, ctxsize)
+        workers = self._workers.setdefault(key, [])
+        while len(workers) < len(talks):
+            workers.append(await self._worker(len(workers), *key))
+        readings = []
+        for worker, talk in zip(workers, talks, strict=False):
+            await worker.clear()
+            request = RunRequest(tuple((r, t) for r, t in talk), max_tokens=max_tokens)
+            readings.append((Reading(worker), worker, await worker.prepare(request)))
+        began = time.perf_counter()
+        for reading, worker, prepared in readings:
+            worker.run(prepared, reading)
+        for reading, _, _ in readings:
+            await reading.over.wait()
+        seconds = time.perf_counter() - began
+        ends = [reading.end for reading, _, _ in readings]
+        made = [end.tokens_out for end in ends if isinstance(end, Finished)]
+        if len(made) < len(ends):
+            raise EngineError("a reply failed")
+        gaps = sorted(
+            later - earlier
+            for reading, _, _ in readings
+            for earlier, later in zip(reading.times, reading.times[1:], strict=False)
+        )
+        return {
+            "tokens": sum(made),
+            "seconds": seconds,
+            "gap": gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)] if gaps else 0.0,
+            "texts": ["".join(reading.pieces) for reading, _, _ in readings],
+        }
+
+    async def _worker(self, number: int, placement: str, lookup: int, ctxsize: int) -> Worker:
+        options = replace(self._options, lookup=lookup, placement="dedicated")
+        if options not in self._variants:
+            # Over the same weights: these options are a context's.
+            self._variants[options] = Model(self._model.pointer, self._path, options)
+        model = self._variants[options]
+        if placement == "batched" and self._batch is None:
+            self._batch = Batch(model, self._scheduler, "bench")
+        worker = Worker(
+            model, self._scheduler, Share(f"user {number}", self._scheduler.cores),
+            Limits(threads=self._scheduler.cores, batch=0), ctxsize=ctxsize,
+            renderer=self._renderer, name=f"bench {number}",
+            batch=self._batch if placement == "batched" else None,
+        )  # fmt: skip
+        await worker.start()
+        return worker
+
+
+async def serve() -> None:
+    """Answer requests until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever llama.cpp prints is no answer
+    served: Served | None = None
+    while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+        request: dict[str, Any] = json.loads(line)
+        do = request.pop("do")
+        try:
+            if do == "load":
+                served = Served(**request)
+                answer = served.about()
+            elif served is None:
+                raise ValueError("no model is loaded")
+            else:
+                answer = await served.together(**request)
+        except Exception as error:
+            answer = {"error": " ".join(str(error).split()) or type(error).__name__}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    children.end_with_parent(os.getppid())
+    uvloop.run(serve())
