@@ -17,9 +17,10 @@ from infd.engine.delivery import Delivery
 from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, End, Event, Failed, Limits, Progress, RunState
 from infd.engine.model import Model
+from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
-from infd.engine.state import DEFAULT_BATCH, EngineState, common_prefix
+from infd.engine.state import DEFAULT_BATCH, EngineState
 
 _log = structlog.get_logger("infd.engine.worker")
 
@@ -132,10 +133,9 @@ class Engine(EngineState):
             raise EngineError(f"a prompt of {len(prompt)} tokens for a context of {self.ctxsize}")
         started = perf_counter()
         try:
-            # The last token is always evaluated: its logits choose the first of the reply.
-            common = min(common_prefix(context.tokens, prompt), len(prompt) - 1)
-            cached = context.keep_prefix(common)
-            ready = self._evaluate(context, prompt, cached, run, emit)
+            reuse = Reuse(context, self.shelf, prompt, head=run.prepared.head)
+            cached = reuse.cached
+            ready = self._evaluate(context, prompt, reuse, run, emit)
             evaluated = perf_counter()
             self.in_prompt = False
             if not ready:
@@ -165,21 +165,21 @@ class Engine(EngineState):
         self,
         context: LlamaContext,
         prompt: list[int],
-        cached: int,
+        reuse: Reuse,
         run: RunState,
         emit: Callable[[Event], None],
     ) -> bool:
         """The prompt piece by piece; False when it was ended before it was done."""
         piece = self.piece
         total = len(prompt)
-        done = self.prompt_done = cached
+        done = self.prompt_done = reuse.cached
         while done < total:
             want = self._want()
             threads = self.turn.renew(want)
             if not threads or run.aborted or run.ending is not None:
                 return False
             context.set_threads(threads, threads)
-            part = prompt[done : done + piece]
+            part = prompt[done : reuse.until(done, done + piece)]
             done += len(part)
             result = context.decode(part, want_logits=done == total)
             if result is Decoded.ABORTED:
@@ -187,6 +187,7 @@ class Engine(EngineState):
             if result is not Decoded.OK:
                 raise EngineError("llama.cpp failed to evaluate the prompt")
             self.prompt_done = done
+            reuse.passed(done)
             if want > 1:
                 self._look_for_load(perf_counter())
             if done < total:
