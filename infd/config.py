@@ -37,6 +37,7 @@ from infd.settings import (
     BOOLEAN,
     MEMORY,
     PATH,
+    ROOM,
     SECONDS,
     SHARE,
     Kind,
@@ -174,6 +175,11 @@ class Config:
         MEMORY, 0.9,
         "What all models' weights may take: a fraction of the machine's or cgroup's memory, "
         "or a size.",
+    )  # fmt: skip
+    prefix_memory: float | int = setting(
+        ROOM, 0.05,
+        "What kept beginnings of prompts may take, so that a user's new contexts need not compute "
+        "its system prompt again.",
     )  # fmt: skip
     cores: int = setting(
         count(0, 4096), 0, "Threads that compute at one moment; 0 is every core that may be used."

@@ -14,9 +14,11 @@ from infd.accounts.user import User
 from infd.config import Config
 from infd.contexts.context import Context
 from infd.engine.model import Model
+from infd.engine.prefixes import Prefixes
 from infd.engine.scheduler import Scheduler
 from infd.machine import connection_limit, usable_cores
 from infd.metrics import Metrics
+from infd.models.memory import bytes_of
 from infd.models.service import Models
 from infd.quotas import Quotas
 from infd.session import Sessions
@@ -41,6 +43,7 @@ class Daemon:
         self.device_quotas = Quotas(self.device)
         self.sessions = Sessions(config)
         self.metrics = Metrics()
+        self.prefixes = Prefixes(bytes_of(config.prefix_memory))
         self.models = Models(
             config,
             scheduler=self.scheduler,
@@ -106,6 +109,7 @@ class Daemon:
                     del session.contexts[ctxid]
                     ending.append(context.close(f"The model {model} is not available any more."))
         await asyncio.gather(*ending)
+        self.prefixes.forget(user=username, model=model)
 
     # --- users -----------------------------------------------------------------------------
 
@@ -118,10 +122,13 @@ class Daemon:
                 self.sessions.end_soon(session, "The user was deleted.")
             self.quotas.forget(old.username)
             self.device_quotas.forget(old.username)
+            self.prefixes.forget(user=old.username)
             self.metrics.forget(old.username)
             return
         self.quotas.changed(new)
         self.device_quotas.changed(new)
+        if new.system_prompt != old.system_prompt:
+            self.prefixes.empty(new.username)
         used = {context.model for context in self.sessions.contexts_of(new.username)}
         for model in used:
             if not new.reaches(model):

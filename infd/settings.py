@@ -41,6 +41,10 @@ def _size(value: Any) -> int:
     raise ValueError('must be a number of bytes or a size such as "16MiB"')
 
 
+def _room(value: Any) -> int | float:
+    return 0 if type(value) in (int, float) and value == 0 else _memory(value)
+
+
 def _memory(value: Any) -> int | float:
     if type(value) is str and (match := _PERCENT.match(value)):
         value = float(match[1]) / 100
@@ -124,6 +128,7 @@ def choice(*words: str) -> Kind:
 
 BOOLEAN = Kind("true | false", _boolean)
 MEMORY = Kind("fraction or size", _memory)
+ROOM = Kind("fraction or size, 0 for none", _room)
 SHARE = Kind("fraction", _share)
 SECONDS = Kind("seconds", _seconds)
 PATH = Kind("path", _path)

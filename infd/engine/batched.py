@@ -25,12 +25,12 @@ from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, Event, Failed, Progress, RunState
 from infd.engine.instance import Row
 from infd.engine.model import Model
+from infd.engine.reuse import Reuse
 from infd.engine.rhythm import Rhythm
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
-from infd.engine.state import common_prefix
 from infd.engine.steps import Meters, Rota, Want, plan, weights
 
 _log = structlog.get_logger("infd.engine.batch")
@@ -244,9 +244,9 @@ class BatchEngine:
     def _place(self, work: Work) -> None:
         """Keep what the run's prompt and its seat's KV have in common."""
         seat = work.seat
-        # The last token is always computed: its logits choose the first of the reply.
-        common = min(common_prefix(seat.tokens, work.full), len(work.full) - 1)
-        work.cached = seat.prompt_done = self._slots.cut(seat, common)
+        head = work.run.prepared.head
+        work.reuse = Reuse(self._slots.holder(seat), seat.shelf, work.full, head=head)
+        work.cached = seat.prompt_done = work.reuse.cached
         work.placed = True
 
     def _compute(self, chosen: Sequence[Work], threads: int) -> None:
@@ -254,7 +254,8 @@ class BatchEngine:
         taking = sorted(chosen, key=lambda w: w.seat.slot or 0)
         for work in taking:
             held = len(work.seat.tokens)
-            part = work.full[held : held + work.want.takes]
+            end = held + work.want.takes
+            part = work.full[held : end if work.reuse is None else work.reuse.until(held, end)]
             assert work.seat.slot is not None
             rows.append(Row(work.seat.slot, held, part, held + len(part) == len(work.full)))
         for seat in [w.seat for w in taking]:
@@ -278,6 +279,8 @@ class BatchEngine:
             raise EngineError("llama.cpp failed to evaluate a step")
         for work, row, at in zip(taking, rows, where, strict=True):
             work.seat.tokens.extend(row.tokens)
+            if work.reuse is not None:
+                work.reuse.passed(len(work.seat.tokens))
             work.want.served = now
             if not row.wants_logits:
                 work.seat.prompt_done = len(work.seat.tokens)

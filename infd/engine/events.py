@@ -40,6 +40,8 @@ class Prepared:
 
     request: RunRequest
     tokens: list[int]
+    head: int = 0
+    """How many of them are the system message's, and are kept for contexts to come."""
 
 
 @dataclass(slots=True)

@@ -18,9 +18,10 @@ from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, End, Event, Failed, Limits, Progress, RunState
 from infd.engine.lookahead import LookAhead
 from infd.engine.model import Model
+from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
-from infd.engine.state import DEFAULT_BATCH, EngineState, common_prefix
+from infd.engine.state import DEFAULT_BATCH, EngineState
 
 _log = structlog.get_logger("infd.engine.worker")
 
@@ -139,10 +140,9 @@ class Engine(EngineState):
             raise EngineError(f"a prompt of {len(prompt)} tokens for a context of {self.ctxsize}")
         started = perf_counter()
         try:
-            # The last token is always evaluated: its logits choose the first of the reply.
-            common = min(common_prefix(context.tokens, prompt), len(prompt) - 1)
-            cached = context.keep_prefix(common)
-            ready = self._evaluate(context, prompt, cached, run, emit)
+            reuse = Reuse(context, self.shelf, prompt, head=run.prepared.head)
+            cached = reuse.cached
+            ready = self._evaluate(context, prompt, reuse, run, emit)
             evaluated = perf_counter()
             self.in_prompt = False
             if not ready:
@@ -173,22 +173,22 @@ class Engine(EngineState):
         self,
         context: LlamaContext,
         prompt: list[int],
-        cached: int,
+        reuse: Reuse,
         run: RunState,
         emit: Callable[[Event], None],
     ) -> bool:
         """The prompt piece by piece; False when it was ended before it was done."""
         pace, slice_s, batch = self.model.pace, self._scheduler.slice_ms / 1000, self.piece
         total = len(prompt)
-        done = self.prompt_done = cached
+        done = self.prompt_done = reuse.cached
         while done < total:
             want = self._want()
             threads = self.turn.renew(want)
             if not threads or run.aborted or run.ending is not None:
                 return False
             context.set_threads(threads, threads)
-            piece = pace.piece(threads, slice_s, contended=self.turn.contended)
-            part = prompt[done : done + min(piece, batch)]
+            piece = min(batch, pace.piece(threads, slice_s, contended=self.turn.contended))
+            part = prompt[done : reuse.until(done, done + piece)]
             done += len(part)
             began = perf_counter()
             result = context.decode(part, want_logits=done == total)
@@ -199,6 +199,7 @@ class Engine(EngineState):
             self.prompt_done = done
             now = perf_counter()
             pace.learn(len(part), threads, now - began)
+            reuse.passed(done)
             if want > 1:
                 self._look_for_load(now)
             if done < total:

@@ -48,6 +48,7 @@ class Instance:
         made = create(model, ctxsize=ctxsize, n_ubatch=MICRO_BATCH, n_batch=room, slots=slots)
         self.pointer: Any = made.pointer
         self.memory = made.memory
+        self.layout = made.layout
         self._flag = made.flag
         self._kv: Any = lib.llama_get_memory(self.pointer)
         self._threads = 0

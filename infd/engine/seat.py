@@ -20,6 +20,7 @@ from infd.engine.steps import Want
 
 if TYPE_CHECKING:
     from infd.engine.batched import BatchEngine
+    from infd.engine.reuse import Reuse
 
 
 class Seat(EngineState):
@@ -93,8 +94,8 @@ class Work:
     """
 
     __slots__ = (
-        "accept", "cached", "delivery", "emit", "evaluated", "full", "most", "placed", "run",
-        "sample", "sampler", "seat", "seed", "started", "want",
+        "accept", "cached", "delivery", "emit", "evaluated", "full", "most", "placed", "reuse",
+        "run", "sample", "sampler", "seat", "seed", "started", "want",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +110,7 @@ class Work:
         self.cached = 0
         self.placed = False
         """Whether its KV was looked at: what the prompt and the KV have in common is kept."""
+        self.reuse: Reuse | None = None
         self.most = seat.ctxsize - len(self.full)
         if run.prepared.request.max_tokens is not None:
             self.most = min(self.most, run.prepared.request.max_tokens)

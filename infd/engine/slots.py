@@ -149,6 +149,10 @@ class Slots:
         seat.tokens[:] = snapshot.tokens if good else ()
         return good
 
+    def holder(self, seat: Seat) -> SeatHolder:
+        """The seat, which has a slot, as one that holds a KV."""
+        return SeatHolder(self, seat)
+
     # --- who is where --------------------------------------------------------------------------
 
     def most(self, runs: int) -> int:
@@ -247,3 +251,35 @@ class Slots:
         instance = self._instance
         if instance is not None:
             instance.abort()
+
+
+class SeatHolder:
+    """A seat in its slot: the holder of a KV (see reuse.py)."""
+
+    __slots__ = ("_seat", "_slots")
+
+    def __init__(self, slots: Slots, seat: Seat) -> None:
+        self._slots = slots
+        self._seat = seat
+
+    @property
+    def tokens(self) -> list[int]:
+        """What is held."""
+        return self._seat.tokens
+
+    @property
+    def layout(self) -> str:
+        """How the KV is laid out."""
+        return self._slots.instance.layout
+
+    def keep_prefix(self, n: int) -> int:
+        """Hold the first `n` tokens only; how many are left."""
+        return self._slots.cut(self._seat, n)
+
+    def snapshot(self) -> Snapshot:
+        """A copy of what is held. Raises SnapshotError."""
+        return self._slots.snapshot(self._seat)
+
+    def restore(self, snapshot: Snapshot) -> bool:
+        """Hold what the snapshot does; False: nothing is held."""
+        return self._slots.restore(self._seat, snapshot)

@@ -6,12 +6,17 @@ the computing thread does it the other way round. Nothing here computes or waits
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from infd.engine.context import ContextMemory
 from infd.engine.events import Finished, Limits, RunState
 from infd.engine.sampling import draw_seed
 from infd.engine.scheduler import Share
+
+if TYPE_CHECKING:
+    from infd.engine.prefixes import Shelf
 
 # BATCH_SET 0 (section 5 of the contract), and the most of one graph (n_ubatch).
 DEFAULT_BATCH = 512
@@ -26,6 +31,8 @@ class EngineState:
         self.limits = limits
         self.ctxsize = ctxsize
         self.run_ahead = run_ahead
+        self.shelf: Shelf | None = None
+        """Beginnings of the user's prompts that are kept; None: none are."""
         self.in_prompt = False
         self.prompt_tokens = 0
         self.prompt_done = 0
@@ -82,8 +89,9 @@ class EngineState:
         )
 
 
-def common_prefix(held: list[int], wanted: list[int]) -> int:
-    """How many tokens two lists begin with in common; slices compare at C's speed."""
+def common_prefix(held: Sequence[int], wanted: Sequence[int]) -> int:
+    """How many tokens two lists, or two arrays, begin with in common; slices compare at C's
+    speed."""
     low, high = 0, min(len(held), len(wanted))
     if held[:high] == wanted[:high]:
         return high

@@ -28,6 +28,7 @@ from infd.engine.events import (
 )
 from infd.engine.generation import Engine
 from infd.engine.model import Model
+from infd.engine.prefixes import LEAST, Shelf
 from infd.engine.prompt import build_prompt
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
@@ -70,9 +71,11 @@ class Worker:
         run_ahead: int = 256,
         name: str,
         batch: Batch | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         """`run_ahead`: tokens ahead of `read_tokens` after which a run is background work.
         `batch`: the model's batch in the batched placement; else the context has its own engine.
+        `shelf`: what the user's contexts on this model share; None: nothing.
         """
         self.name = name
         self.failed = False
@@ -84,6 +87,7 @@ class Worker:
             if batch is None
             else Seat(share, limits, ctxsize=ctxsize, run_ahead=run_ahead)
         )
+        self._engine.shelf = shelf
         self._border: Border | None = None
         self._preparer: Border | None = None
         self._closing = False
@@ -249,7 +253,12 @@ class Worker:
     # The thread's side.
 
     def _prepare(self, request: RunRequest) -> Prepared:
-        return Prepared(request, build_prompt(self._model, self._renderer, request.messages))
+        messages, shelf = request.messages, self._engine.shelf
+        tokens = build_prompt(self._model, self._renderer, messages)
+        if shelf is None or len(tokens) <= LEAST:
+            return Prepared(request, tokens)
+        head = shelf.heads.length(self._model, self._renderer, messages, tokens)
+        return Prepared(request, tokens, head)
 
     def _do_run(self, run: RunState) -> None:
         self._engine.run(run, self._emit)

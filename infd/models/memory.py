@@ -18,11 +18,11 @@ LARGE_BLOCK = 2**20
 _M_MMAP_THRESHOLD = -3  # <malloc.h>
 
 
-def weights_limit(memory_limit: float | int, root: Path = ROOT) -> int:
-    """`memory_limit` in bytes: a float is a fraction of what the process may use."""
-    if isinstance(memory_limit, float):
-        return int(usable_memory(root) * memory_limit)
-    return memory_limit
+def bytes_of(setting: float | int, root: Path = ROOT) -> int:
+    """`memory_limit` and its like in bytes: a float is a fraction of what the process may use."""
+    if isinstance(setting, float):
+        return int(usable_memory(root) * setting)
+    return setting
 
 
 def return_large_blocks() -> None:

@@ -95,7 +95,7 @@ class Models:
         self._end_contexts = end_contexts
         self._registry = Registry(config)
         self._prober = Prober(Verdicts(config.state), timeout=config.probe_timeout, command=probe)
-        self._limit = memory.weights_limit(config.memory_limit)
+        self._limit = memory.bytes_of(config.memory_limit)
         self._loaded: dict[str, LoadedModel] = {}
         self._loading: dict[str, _Loading] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}

@@ -100,6 +100,7 @@ async def _create(call: Call, loaded: LoadedModel) -> Context:
         run_ahead=daemon.config.run_ahead,
         name=f"infd-{session.label}-{ctxid}",
         batch=loaded.batch,
+        shelf=daemon.prefixes.shelf(user.username, loaded.name),
     )
     context = Context(
         ctxid,

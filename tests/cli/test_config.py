@@ -182,6 +182,11 @@ def test_memory(home: Path, text: str, value: float) -> None:
     assert loaded(home, f"memory_limit = {text}").memory_limit == value
 
 
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("0.0", 0), ("'64MiB'", 2**26), ("1.0", 1)])
+def test_room_may_be_none(home: Path, text: str, value: float) -> None:
+    assert loaded(home, f"prefix_memory = {text}").prefix_memory == value
+
+
 def test_the_sample_says_every_key_and_its_default(home: Path) -> None:
     text = config.sample()
     assert tomllib.loads(text) == {}

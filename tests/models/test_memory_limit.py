@@ -35,8 +35,8 @@ def put(root: Path, name: str, text: str) -> None:
 def test_the_machine_alone(tmp_path: Path) -> None:
     root = tree(tmp_path, "0::/\n")
     assert machine.usable_memory(root) == 16 * GIB
-    assert memory.weights_limit(0.5, root) == 8 * GIB
-    assert memory.weights_limit(123, root) == 123
+    assert memory.bytes_of(0.5, root) == 8 * GIB
+    assert memory.bytes_of(123, root) == 123
 
 
 def test_the_tightest_cgroup_above_counts(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import llama_cpp
 import pytest
+from support import daemon as daemons
 from support.daemon import BUNDLED
 from support.raw_client import RawClient
 
@@ -63,7 +64,17 @@ def test_greedy_text_over_the_wire_equals_llamas_token_for_token(
         messages.append({"role": "assistant", "content": text})
 
 
-def test_twenty_turns_give_the_same_with_prefix_reuse_as_without(client: RawClient) -> None:
+@pytest.fixture
+def keeping_nothing() -> Iterator[RawClient]:
+    """A session of a daemon whose new contexts begin with nothing that others computed."""
+    with daemons.run(config={"prefix_memory": 0}) as daemon, RawClient(daemon) as client:
+        yield client.login("admin", daemon.admin)
+
+
+def test_twenty_turns_give_the_same_with_prefix_reuse_as_without(
+    keeping_nothing: RawClient,
+) -> None:
+    client = keeping_nothing
     reused = client.ok("inf_create_context", MODEL="demo", CTXSIZE=1024).keys["CTXID"]
     told: list[tuple[str, str]] = []
     for turn in TURNS:

@@ -13,6 +13,7 @@ from infd.engine.batch import Batch
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
+from infd.engine.prefixes import Shelf
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
 from infd.engine.templates import Renderer
@@ -105,6 +106,7 @@ class Bench:
         batch: int = 0,
         share: Share | None = None,
         run_ahead: int = 256,
+        shelf: Shelf | None = None,
     ) -> Worker:
         worker = Worker(
             self.models(kind),
@@ -116,6 +118,7 @@ class Bench:
             run_ahead=run_ahead,
             name=f"test {len(self.workers)}",
             batch=self.batch(kind),
+            shelf=shelf,
         )
         self.workers.append(worker)
         await worker.start()
