@@ -191,8 +191,7 @@ class Config:
     )  # fmt: skip
     slice_ms: int = setting(
         count(1, 60_000), SLICE_MS,
-        "Milliseconds that a call evaluating a prompt may take while others compute or wait; "
-        "BATCH_SET may make it shorter.",
+        "Milliseconds that a call evaluating a prompt may take while others wait for cores.",
     )  # fmt: skip
     hash_queue: int = setting(
         count(1, 4096), 32, "Access tokens that wait to be hashed before logins are turned away."

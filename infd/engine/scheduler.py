@@ -81,9 +81,8 @@ class Turn(Place):
 
     @property
     def contended(self) -> bool:
-        """Whether others wait for cores or hold some."""
-        policy = self._policy
-        return bool(policy.queue) or policy.cores - policy.free > self.held
+        """Whether others wait for cores."""
+        return bool(self._policy.queue)
 
     def position(self) -> int:
         """1 for the next to be served; 0 when it does not wait."""
