@@ -47,18 +47,20 @@ class Turn(Place):
 
     def renew(self, want: int, background: bool = False) -> int:
         """As `acquire`, between two calls of a run: keeps what is held while nobody waits, and
-        for `QUANTUM` seconds also when somebody does."""
+        for `QUANTUM` seconds also when somebody does; not so background work."""
         policy = self._policy
         held = self.held
         if (
             held
             and want == self.want
-            and not background
+            and background == self.background
             and not self.cancelled
             and self.share.in_use <= (self.share.max_threads or 1)
             and (
-                monotonic() - self.began < QUANTUM and (held == 1 or not policy.single)
-                if policy.queue or (policy.tight and held > 1)
+                not background
+                and monotonic() - self.began < QUANTUM
+                and (held == 1 or not policy.single)
+                if policy.queue or (policy.tight and (held > 1 or background))
                 else held == want or not policy.free
             )
         ):
