@@ -320,10 +320,11 @@ class Policy:
     def _usual(self, place: Place) -> float:
         return max(QUANTUM, place.call or self._call)
 
-    def observe(self, now: float, processor: float) -> None:
-        """Compare processor time (of the process, in seconds) with what was given out."""
+    def observe(self, now: float, processor: float, others: float | None = None) -> None:
+        """Compare processor time (of the process, and of others, in seconds) with what was given
+        out."""
         self.settle(now)
-        self.single = self._load.observe(now, processor, self._busy)
+        self.single = self._load.observe(now, processor, self._busy, others)
         self.tight = self.single or bool(self.hungry())
 
 

@@ -16,6 +16,7 @@ from typing import cast
 
 from infd.engine.pace import SLICE_MS
 from infd.engine.policy import QUANTUM, STARVED, Place, Policy, Share
+from infd.engine.processors import Others
 
 __all__ = ["QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
 
@@ -103,6 +104,7 @@ class Scheduler:
         a call that evaluates a prompt may take beside others (pace.py), in milliseconds."""
         self.policy = Policy(cores)
         self.slice_ms = slice_ms
+        self._others = Others()
         self._lock = threading.Lock()
         self._loose: list[Turn] = []
 
@@ -135,8 +137,9 @@ class Scheduler:
 
     def observe(self) -> None:
         """To be called after calls of several threads: notices foreign load."""
+        others = self._others.seconds()
         with self._lock:
-            self.policy.observe(monotonic(), time.process_time())
+            self.policy.observe(monotonic(), time.process_time(), others)
 
     def settle(self) -> None:
         """Bring every `Share.used` up to now."""
