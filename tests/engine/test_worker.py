@@ -10,7 +10,9 @@ import pytest
 from support.gguf_factory import make
 from support.worker_bench import HELLO, Bench, held
 
+from infd.engine import rhythm
 from infd.engine.errors import TemplateError, TokenizeError
+from infd.engine.pace import LEAST
 from infd.engine.plain import PlainChat, PlainLoop
 from infd.engine.sampling import SamplingParams
 from infd.engine.scheduler import Share
@@ -96,13 +98,28 @@ async def test_prompts_go_in_pieces_of_the_batch(bench: Bench, batch: int) -> No
     # A piece may be cut shorter, so that others need not wait long for its end.
     pieces = [b - a for a, b in pairwise([0, *reply.progress, prompt])]
     assert max(pieces) <= step
-    assert all(piece >= min(step, 16) for piece in pieces[:-1])
+    assert all(piece >= min(step, LEAST) for piece in pieces[:-1])
     whole = await bench.worker(ctxsize=300)
     assert reply.text == (await bench.reply(whole, request)).text
     # A change binds from the next prompt on.
     worker._engine.limits.batch = 9
     await worker.clear()
     assert (await bench.reply(worker, request)).progress == list(range(9, prompt, 9))
+
+
+async def test_prompts_go_in_pieces_of_a_slice(bench: Bench) -> None:
+    request = RunRequest((("user", "count " * 80),), max_tokens=10)
+    # No token is computed in a nanosecond, so every piece is the least there is.
+    bench.scheduler.slice_ms = 1e-6
+    least = LEAST if bench.placement == "dedicated" else rhythm.LEAST
+    worker = await bench.worker("spm", ctxsize=600)
+    await bench.reply(worker, request)  # the first one learns what tokens take
+    await worker.clear()
+    reply = await bench.reply(worker, request)
+    pieces = [b - a for a, b in pairwise([0, *reply.progress])]
+    assert set(pieces) == {least}
+    assert len(pieces) == (reply.finished.tokens_in - 1) // least
+
 
 
 async def test_length_is_the_context_or_max_tokens(bench: Bench) -> None:
