@@ -39,7 +39,7 @@ class Daemon:
         self.quotas = Quotas(self.scheduler)
         # llama.cpp spreads a model over all GPUs that it sees, so together they are one device,
         # which computes for one context at a time.
-        self.device = Scheduler(1)
+        self.device = Scheduler(1, slice_ms=config.slice_ms)
         self.device_quotas = Quotas(self.device)
         self.sessions = Sessions(config)
         self.metrics = Metrics()

@@ -1,4 +1,4 @@
-"""What follows from the bench for a model: its placement, and whether to look ahead. Pure.
+"""What follows from the bench for a model: placement, looking ahead, attention. Pure.
 
 The rules, on medians of ratios within a round:
 - batched, where the most replies at once are made at least `PAYS` times as fast as in dedicated,
@@ -7,6 +7,8 @@ The rules, on medians of ratios within a round:
 - lookup, where replies that quote come at least `PAYS` times as fast and others at least
   `KEEPS` times; in the dedicated placement only. A made model says nothing of it: what its
   replies repeat is chance.
+- flash attention on, or off, where that makes a long prompt with its reply at least `PAYS` times
+  as fast; else auto.
 """
 
 from __future__ import annotations
@@ -44,6 +46,14 @@ def advise(rows: Iterable[Row], subject: Subject) -> Advice:
         sentences.append(f"{subject.path.stem}: {why}.")
         if not subject.synthetic:
             keys.append(f"lookup = {LOOKUP if pays else 0}")
+    if "flash_attention" in by_name:
+        ratio = by_name["flash_attention"].value
+        word = "on" if ratio >= PAYS else "off" if 1 / ratio >= PAYS else "auto"
+        sentences.append(
+            f'{subject.path.stem}: set flash_attention to "{word}": with it a long prompt and its '
+            f"reply come {number(ratio)} times as fast as without."
+        )
+        keys.append(f'flash_attention = "{word}"')
     return Advice(tuple(sentences), tuple(_table(subject, keys)) if keys else ())
 
 

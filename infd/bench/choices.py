@@ -1,4 +1,4 @@
-"""What an owner can choose for a model, tried out on it: the placement, and prompt-lookup.
+"""What an owner can choose for a model, tried out on it: placement, prompt-lookup, attention.
 
 Both sides of every pair are measured in each round, one right after the other, in one process
 and on the same weights; rounds alternate which goes first. advice.py says what follows.
@@ -91,6 +91,35 @@ def lookup(side: EngineSide, subject: Subject, *, rounds: int, tokens: int) -> l
             )
         )  # fmt: skip
     return rows
+
+
+def flash(side: EngineSide, subject: Subject, *, rounds: int, tokens: int) -> Row:
+    """The speed of a long prompt and its reply with flash attention over that without."""
+    talk = [("user", _long_text(subject))]
+    found: dict[str, list[float]] = {"on": [], "off": []}
+
+    def run(word: str) -> float:
+        reply = side.together(
+            [talk], max_tokens=tokens, ctxsize=subject.ctxsize, flash_attention=word
+        )
+        return reply.seconds / reply.tokens
+
+    for word in found:
+        run(word)
+    for number in range(rounds):
+        for word in ("on", "off") if number % 2 else ("off", "on"):
+            found[word].append(run(word))
+    return Row(
+        "flash_attention", f"flash attention on / off, a long prompt, {subject.name}",
+        tuple(off / on for on, off in zip(found["on"], found["off"], strict=True)), "",
+        beside={f"{word} ms a token": 1000 * median(times) for word, times in found.items()},
+    )  # fmt: skip
+
+
+def _long_text(subject: Subject) -> str:
+    """A message that fills about half of the context: a word of it is a token of a made model,
+    and several of another."""
+    return synthetic_text(subject.ctxsize // (2 if subject.synthetic else 8))
 
 
 def _talks(subject: Subject, answer: Callable[[Talk], str]) -> dict[str, list[Talk]]:

@@ -28,7 +28,7 @@ from infd.engine.templates import Renderer
 from infd.engine.worker import Event, Finished, Limits, Progress, RunRequest, Text, Worker
 
 _Talks = list[list[tuple[str, str]]]
-_Key = tuple[str, int, int]
+_Key = tuple[str, ModelOptions, int]
 
 
 class Reading:
@@ -71,10 +71,13 @@ class Served:
         return {"library": library.version(), "kernels": library.kernels()}
 
     async def together(
-        self, talks: _Talks, max_tokens: int, ctxsize: int, placement: str, lookup: int
+        self, talks: _Talks, max_tokens: int, ctxsize: int, placement: str, options: dict[str, Any]
     ) -> dict[str, Any]:
         """See EngineSide.together."""
-        key = (placement, lookup, ctxsize)
+        # Batch and Worker are told the placement here, so lookup's rule need not bind.
+        changed: dict[str, Any] = {"lookup": 0, "placement": "dedicated", **options}
+        wanted = replace(self._options, **changed)
+        key = (placement, wanted, ctxsize)
         workers = self._workers.setdefault(key, [])
         while len(workers) < len(talks):
             workers.append(await self._worker(len(workers), *key))
@@ -105,8 +108,9 @@ class Served:
             "texts": ["".join(reading.pieces) for reading, _, _ in readings],
         }
 
-    async def _worker(self, number: int, placement: str, lookup: int, ctxsize: int) -> Worker:
-        options = replace(self._options, lookup=lookup, placement="dedicated")
+    async def _worker(
+        self, number: int, placement: str, options: ModelOptions, ctxsize: int
+    ) -> Worker:
         if options not in self._variants:
             # Over the same weights: these options are a context's.
             self._variants[options] = Model(self._model.pointer, self._path, options)

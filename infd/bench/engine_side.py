@@ -36,12 +36,12 @@ class EngineSide(Side):
 
     def together(
         self, talks: Sequence[Talk], *, max_tokens: int, ctxsize: int,
-        placement: str = "dedicated", lookup: int = 0,
+        placement: str = "dedicated", **options: int | str,
     ) -> Together:  # fmt: skip
         """A greedy reply to each, all at one time, each by a user of its own who may use every
-        core. Raises SideError."""
+        core. `options`: those of the model that are other ones this time. Raises SideError."""
         answer = self._ask(
             do="together", talks=talks, max_tokens=max_tokens, ctxsize=ctxsize,
-            placement=placement, lookup=lookup,
+            placement=placement, options=options,
         )  # fmt: skip
         return Together(**answer)

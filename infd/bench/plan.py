@@ -92,7 +92,7 @@ def measure(plan: Plan, about: dict[str, object]) -> Iterator[Row]:
         progress("idle connections")
         with Throwaway({}, threads=plan.cores) as daemon:
             yield footprint.connections(daemon, count=sizes.connections)
-    if {"placement", "lookup"} & set(plan.names):
+    if {"placement", "lookup", "flash"} & set(plan.names):
         with EngineSide(large.path, options=large.options, cores=plan.cores) as side:
             if "placement" in plan.names:
                 progress(f"placements, {large.name}")
@@ -105,6 +105,10 @@ def measure(plan: Plan, about: dict[str, object]) -> Iterator[Row]:
                 yield from choices.lookup(
                     side, large, rounds=sizes.rounds, tokens=sizes.lookup_tokens
                 )
+            # A quantised cache leaves no choice.
+            if "flash" in plan.names and not large.options.kv.quantised:
+                progress(f"flash attention, {large.name}")
+                yield choices.flash(side, large, rounds=sizes.rounds, tokens=sizes.together_tokens)
 
 
 def _served(plan: Plan, plain: PlainSide) -> Iterator[Row]:

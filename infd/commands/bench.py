@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from infd.bench.decoding import Subject
 
 NAMES = (
-    "decode", "first_token", "calls", "latency", "memory", "connections", "placement", "lookup"
+    "decode", "first_token", "calls", "latency", "memory", "connections", "placement", "lookup",
+    "flash",
 )  # fmt: skip
 
 
@@ -25,9 +26,10 @@ def register(subparsers: Any) -> None:
         "bench",
         help="measure the daemon beside llama.cpp alone",
         description="Start a throw-away daemon on a free loopback port and measure it: ratios to "
-        "llama.cpp's plain loop in the same run, calls, memory. Then both placements and "
-        "prompt-lookup are tried on the model, and the lines for infd.toml are printed that it "
-        "does best with. Takes some minutes; nothing else should compute meanwhile.",
+        "llama.cpp's plain loop in the same run, calls, memory. Then both placements, "
+        "prompt-lookup and flash attention are tried on the model, and the lines for infd.toml "
+        "are printed that it does best with. Takes some minutes; nothing else should compute "
+        "meanwhile.",
     )
     parser.add_argument(
         "--model",

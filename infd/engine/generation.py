@@ -97,6 +97,8 @@ class Engine(EngineState):
     def clear(self) -> None:
         """Forget the conversation."""
         self.forget_counters()
+        if self.look_ahead is not None:
+            self.look_ahead.forget()
         if self.context is not None:
             self.context.clear()
 

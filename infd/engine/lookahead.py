@@ -35,6 +35,10 @@ class LookAhead:
         """Decodes of the latest run's reply."""
         self._index = TokenIndex()
 
+    def forget(self) -> None:
+        """Keep nothing of the conversation."""
+        self._index.cut(0)
+
     def generate(
         self,
         state: EngineState,

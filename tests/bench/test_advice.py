@@ -92,6 +92,13 @@ def test_lookup_is_left_off_where_batched_is_chosen() -> None:
     assert advise(lookup_rows(1.5, 1.0), kept).lines == ("[models.own]", "lookup = 0")
 
 
+@pytest.mark.parametrize(("ratio", "word"), [(1.3, "on"), (0.7, "off"), (1.05, "auto")])
+def test_flash_attention_where_it_gains(ratio: float, word: str) -> None:
+    advice = advise([Row("flash_attention", "", (ratio,), "")], OWN)
+    assert advice.lines[-1] == f'flash_attention = "{word}"'
+    assert f'set flash_attention to "{word}"' in advice.sentences[0]
+
+
 def test_made_models_say_nothing_of_lookup() -> None:
     made = Subject(Path("/tmp/llama.gguf"), synthetic=True)
     advice = advise([*placement_rows({1: 1.0, 8: 1.0}), *lookup_rows(1.5, 1.0)], made)

@@ -14,6 +14,7 @@ from support.gguf_factory import BUNDLED
 
 from infd import children
 from infd.bench.choices import LOOKUP
+from infd.engine.options import FLASH_ATTENTION, PLACEMENTS
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,6 +52,7 @@ def test_every_measurement_gives_a_row(found: dict[str, Any]) -> None:
         "together_batched_2",
         "lookup_quoting",
         "lookup_ordinary",
+        "flash_attention",
     ]
 
 
@@ -58,7 +60,7 @@ def test_rows_have_a_target_samples_and_a_verdict(found: dict[str, Any]) -> None
     for row in found["rows"]:
         assert row["bound"] in ("at least", "at most")
         assert 0 < row["least"] <= row["value"] <= row["most"]
-        if row["name"].startswith(("together", "lookup")):
+        if row["name"].startswith(("together", "lookup", "flash")):
             assert (row["target"], row["passed"]) == (None, None)
             continue
         assert row["target"] > 0
@@ -76,10 +78,12 @@ def test_what_an_owner_can_choose_is_advised_on(found: dict[str, Any]) -> None:
     advice = found["advice"]
     assert [sentence.partition(":")[0] for sentence in advice["sentences"]] == [
         "llama-tiny-q8_0"
-    ] * 2
+    ] * 3
     (table,) = tomllib.loads(advice["toml"])["models"].values()
     # A made model repeats by chance, so there is no line for lookup.
-    assert table in ({"placement": "dedicated"}, {"placement": "batched"})
+    assert table.keys() == {"placement", "flash_attention"}
+    assert table["placement"] in PLACEMENTS
+    assert table["flash_attention"] in FLASH_ATTENTION
     assert "In infd.toml:" in found["stderr"]
     assert advice["sentences"][0] in found["stderr"]
 

@@ -118,6 +118,8 @@ async def test_what_comes_again_takes_fewer_calls_than_tokens(ahead: Bench) -> N
     assert second.finished.tokens_cached > 0
     assert looked.pace.accepted > second.finished.tokens_out / 2
     assert looked.calls < second.finished.tokens_out / 2
+    await worker.clear()
+    assert looked._index.tokens == []
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["plain", "penalties"])
