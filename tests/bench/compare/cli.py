@@ -149,10 +149,17 @@ async def _measure(
             about["contenders"] |= {side.name: side.about for side in started}
             for scenario in scenarios:
                 await rounds.run(scenario, started, found)
+                _write_json(given.json, about, found)
         finally:
             for side in started:
                 await side.close()
     return about
+
+
+def _write_json(file: Path | None, about: dict[str, Any], found: Found) -> None:
+    """Also after each scenario, so that what was measured is kept when the run is ended."""
+    if file is not None:
+        file.write_text(report.as_json(about, found) + "\n")
 
 
 def _write(given: argparse.Namespace, about: dict[str, Any], found: Found) -> None:
@@ -160,8 +167,7 @@ def _write(given: argparse.Namespace, about: dict[str, Any], found: Found) -> No
     files = given.json, given.plot
     if given.save:
         files = bench / "comparison.json", bench / "comparison.png"
-    if files[0]:
-        files[0].write_text(report.as_json(about, found) + "\n")
+    _write_json(files[0], about, found)
     drawn = ""
     if files[1]:
         caption = (

@@ -7,6 +7,7 @@ from time import perf_counter
 from bench.compare.alone import Alone, LlamaBench
 from bench.compare.daemon import Infd, Strict
 from bench.compare.rounds import Scenario, Values
+from bench.compare.servers import LlamaServer
 from bench.compare.side import Chat, Server, Side
 
 TURNS = 10
@@ -87,8 +88,8 @@ class SystemPrompt(Scenario):
     """The first token in a new context under a system prompt that was used before.
 
     infd: from before the context is created, as a user with that system prompt. llama-server:
-    cold (its prompt cache off), and warm as it comes. Alone: evaluating those tokens that are
-    the message's own.
+    cold (its prompt cache off), and warm as it comes. llama-cpp-python, which cannot be told to
+    forget: warm only. Alone: evaluating those tokens that are the message's own.
     """
 
     name = "system prompt"
@@ -114,7 +115,7 @@ class SystemPrompt(Scenario):
         """first: seconds, as warm as it gets; cold: seconds with nothing kept; new: tokens that
         were computed for `first`."""
         found = await self._first(side, number)
-        if isinstance(side, Server) and not isinstance(side, Infd):
+        if isinstance(side, LlamaServer):
             chat = side.chat(system=self._system)
             reply = await chat.say(self.subject.text(self.own, 50 + number), 2)
             found["cold"] = reply.first

@@ -19,7 +19,10 @@ BEGIN, END = "<!-- comparison -->", "<!-- /comparison -->"
 _WORDS = {True: "met", False: "MISSED", None: "not measured"}
 # Which values of a scenario the table of figures shows: the value, its unit, and its factor.
 _SHOWN = {
-    "single": (("decode", "tok/s", 1.0), ("first", "ms to the first token", 1000.0)),
+    "single": (
+        ("decode", "tok/s", 1.0), ("first", "ms to the first token", 1000.0),
+        ("client", "µs of the client's processor time a token", 1.0),
+    ),
     "2 at once": (("decode", "tok/s in all", 1.0), ("requests", "requests/s", 1.0)),
     "4 at once": (("decode", "tok/s in all", 1.0), ("requests", "requests/s", 1.0)),
     "8 at once": (("decode", "tok/s in all", 1.0), ("requests", "requests/s", 1.0)),

@@ -48,8 +48,8 @@ class Subject:
         """A message of about so many tokens; another for each variant, from its beginning."""
         if self.synthetic:
             return synthetic_text(words, variant)
-        # The bundled model answers this at length, and was trained on such.
-        return f"Count from 1 to {30 + variant % 70}."
+        # The bundled model was trained on this; from 50 on its reply has more than 100 tokens.
+        return f"Count from 1 to {51 + variant % 45}."
 
 
 class Chat(ABC):

@@ -25,6 +25,8 @@ class Single(Scenario):
 
     name = "single"
     what = "one stream"
+    depth = 0
+    """Tokens of the prompt, for llama-bench, which takes part after servers."""
 
     def takes(self, side: Side) -> bool:
         """Servers and llama-bench."""
@@ -37,7 +39,8 @@ class Single(Scenario):
         if isinstance(side, Server):
             chat = self.held[side.name] = side.chat()
             await chat.open()
-            await chat.say(self.subject.text(self.sizes.short, 99), 8)
+            reply = await chat.say(self.subject.text(self.sizes.short, 99), 8)
+            self.depth = reply.prompt or self.depth
 
     async def once(self, side: Side, number: int) -> Values:
         """decode: tokens/s; first: seconds to the first piece; client: the client's
@@ -45,9 +48,11 @@ class Single(Scenario):
         tokens, runs = self.sizes.reply, 1
         if not self.subject.synthetic:
             tokens, runs = self.sizes.small_reply, self.sizes.small_runs
+            if _one_by_one(side):
+                # It takes seconds for what others do in hundredths of one.
+                runs = 1
         if isinstance(side, LlamaBench):
-            # The template adds some tokens to a message.
-            return {"decode": await side.decode(tokens, self.sizes.short + 8)}
+            return {"decode": await side.decode(tokens, self.depth or self.sizes.short)}
         chat: Chat = self.held[side.name]
         replies: list[Reply] = []
         spent = time.process_time()
@@ -80,8 +85,7 @@ class Together(Scenario):
 
     def rounds_of(self, side: Side) -> int:
         """One that computes them one after another tells nothing new after three rounds."""
-        few = isinstance(side, Server) and side.slots == 1
-        return min(3, self.sizes.rounds) if few else self.sizes.rounds
+        return min(3, self.sizes.rounds) if _one_by_one(side) else self.sizes.rounds
 
     async def prepare(self, side: Side) -> None:
         """The conversations, each with a word said in it."""
@@ -215,6 +219,10 @@ class Foreign(Scenario):
         """Free the context."""
         if side.name in self.held:
             await self.held[side.name].close()
+
+
+def _one_by_one(side: Side) -> bool:
+    return isinstance(side, Server) and side.slots == 1
 
 
 @contextmanager
