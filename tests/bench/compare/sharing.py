@@ -14,13 +14,21 @@ from bench.compare.rounds import Scenario, Values
 from bench.compare.side import BREATH, PATIENCE, Side, SideError, pause
 
 
-async def _begun(chat: InfdChat, pieces: int) -> None:
+async def _begun(chat: InfdChat, task: asyncio.Task[Reply], pieces: int) -> None:
     """Until the reply under way has so many pieces. Raises SideError."""
     deadline = perf_counter() + PATIENCE
     while chat.reply is None or len(chat.reply.times) < pieces:
-        if perf_counter() > deadline:
-            raise SideError("infd: a stream does not begin")
-        await pause(BREATH)
+        await _goes_on(task, deadline)
+
+
+async def _goes_on(task: asyncio.Task[Reply], deadline: float) -> None:
+    """Let a reply go on for a moment. Raises SideError if it is over, or too much for PATIENCE."""
+    if task.done():
+        await task
+        raise SideError("infd: a reply was over before it could be looked at")
+    if perf_counter() > deadline:
+        raise SideError("infd: a reply does not come")
+    await pause(BREATH)
 
 
 @asynccontextmanager
@@ -75,9 +83,9 @@ class Light(Scenario):
         alone = await light.say(text, self.sizes.watched)
         await light.forget()
         texts = [self.subject.text(8, 30 + at) for at in range(len(heavy))]
-        async with _under_way(heavy, texts, self.subject.n_ctx // 2):
-            for chat in heavy:
-                await _begun(chat, 2)
+        async with _under_way(heavy, texts, self.subject.n_ctx // 2) as tasks:
+            for chat, task in zip(heavy, tasks, strict=True):
+                await _begun(chat, task, 2)
             before = await side.processor()
             beside = await light.say(text, self.sizes.watched)
             after = await side.processor()
@@ -124,16 +132,16 @@ class BesidePrompt(Scenario):
         alone = await stream.say(self.subject.text(self.sizes.short, number), self.sizes.alone)
         await stream.forget()
         text = self.subject.text(self.sizes.prompt, number)
-        async with _under_way([reader], [text], 1):
-            undisturbed, _ = await self._read(reader)
+        async with _under_way([reader], [text], 1) as (task,):
+            undisturbed, _ = await self._read(reader, task)
             began = perf_counter()
             await reader.forget()
             abort = perf_counter() - began
         words = self.subject.text(self.sizes.short, 50 + number)
-        async with _under_way([stream], [words], self.subject.n_ctx // 2):
-            await _begun(stream, 2)
-            async with _under_way([reader], [text], 1):
-                prompt, (begin, end) = await self._read(reader)
+        async with _under_way([stream], [words], self.subject.n_ctx // 2) as (streaming,):
+            await _begun(stream, streaming, 2)
+            async with _under_way([reader], [text], 1) as (task,):
+                prompt, (begin, end) = await self._read(reader, task)
                 await reader.forget()
             assert stream.reply is not None
             times = [at for at in stream.reply.times if begin <= at <= end]
@@ -145,15 +153,15 @@ class BesidePrompt(Scenario):
             "abort": abort / (512 / undisturbed),
         }  # fmt: skip
 
-    async def _read(self, reader: InfdChat) -> tuple[float, tuple[float, float]]:
+    async def _read(
+        self, reader: InfdChat, task: asyncio.Task[Reply]
+    ) -> tuple[float, tuple[float, float]]:
         """Tokens a second of the first part of the prompt under way, and when it was read."""
         began = perf_counter()
         deadline = began + PATIENCE
         done = 0
         while done < self.sizes.prompt_part:
-            if perf_counter() > deadline:
-                raise SideError("infd: a prompt does not come to its end")
-            await pause(BREATH)
+            await _goes_on(task, deadline)
             done = await reader.prompt_done()
         now = perf_counter()
         return done / (now - began), (began, now)
