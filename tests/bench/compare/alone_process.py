@@ -8,14 +8,34 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
+from time import perf_counter
 from typing import Any
 
 from infd import children
 from infd.engine import library
+from infd.engine.library import lib
 from infd.engine.plain import PlainChat, PlainLoop
+
+class HeldLoop(PlainLoop):
+    """A loop that keeps the beginning of a prompt from one evaluation to the next."""
+
+    held: Sequence[int] = ()
+
+    def rest(self, prompt: Sequence[int], held: int) -> float:
+        """Seconds to evaluate what stands behind the first `held` tokens."""
+        if self.held == prompt[:held]:
+            lib.llama_memory_seq_rm(lib.llama_get_memory(self._context), 0, held, -1)
+            began = perf_counter()
+            self._evaluate(prompt[held:])
+            # The first logits are there when the last token is evaluated.
+            lib.llama_synchronize(self._context)
+            return perf_counter() - began
+        self.held = list(prompt[:held])
+        return self.run(prompt, 1, held=held).prompt_s
+
 
 _PROMPT = 16
 """Tokens before what `together` decodes."""
@@ -27,7 +47,8 @@ class Served:
     def __init__(self) -> None:
         self._chat: PlainChat | None = None
         self._n_ctx = 0
-        self._loops: dict[tuple[int, int, int], PlainLoop] = {}
+        self._loops: dict[tuple[int, int], PlainLoop] = {}
+        self._keeping: HeldLoop | None = None
 
     @property
     def chat(self) -> PlainChat:
@@ -63,12 +84,13 @@ class Served:
             for said in (text, other)
         )  # fmt: skip
         held = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(mine, theirs)))  # noqa: B905
-        run = self._loop(0, threads, self._n_ctx).run(mine, 1, held=held)
-        return {"tokens": len(mine) - held, "seconds": run.prompt_s}
+        if self._keeping is None:
+            self._keeping = HeldLoop(self.chat.model, n_ctx=self._n_ctx, n_threads=threads)
+        return {"tokens": len(mine) - held, "seconds": self._keeping.rest(mine, held)}
 
     def together(self, contexts: int, threads: int, tokens: int) -> dict[str, Any]:
         """See Alone.together."""
-        loops = [self._loop(number, threads, 256) for number in range(contexts)]
+        loops = [self._loop(number, threads) for number in range(contexts)]
         prompt = self.chat.model.tokenize("x", special=False, bos=False)[:1] * _PROMPT
         with ThreadPoolExecutor(contexts) as pool:
             runs = list(pool.map(lambda loop: loop.run(prompt, tokens), loops))
@@ -76,10 +98,10 @@ class Served:
         made = sum(len(run.tokens) - 1 for run in runs)
         return {"rate": made / max(run.decode_s for run in runs)}
 
-    def _loop(self, number: int, threads: int, n_ctx: int) -> PlainLoop:
-        key = (number, threads, n_ctx)
+    def _loop(self, number: int, threads: int) -> PlainLoop:
+        key = (number, threads)
         if key not in self._loops:
-            self._loops[key] = PlainLoop(self.chat.model, n_ctx=n_ctx, n_threads=threads)
+            self._loops[key] = PlainLoop(self.chat.model, n_ctx=256, n_threads=threads)
         return self._loops[key]
 
 

@@ -21,7 +21,7 @@ class LongPrompt(Scenario):
     """The first token after a long message that nobody has seen before."""
 
     name = "long prompt"
-    what = "first token after a message of 512 tokens"
+    what = "first token after a message of 256 tokens"
 
     def takes(self, side: Side) -> bool:
         """Servers and llama-bench."""
@@ -149,6 +149,10 @@ class Contexts(Scenario):
     def takes(self, side: Side) -> bool:
         """infd."""
         return _everybody(side) and isinstance(side, Infd)
+
+    def rounds_of(self, side: Side) -> int:
+        """No contender is compared with another, and each round is some seconds."""
+        return min(3, self.sizes.rounds)
 
     async def prepare(self, side: Side) -> None:
         """Some, so that what is made once is there."""

@@ -26,11 +26,13 @@ class Sizes:
     rounds: int = 9
     short: int = 32
     """A short message."""
-    long: int = 512
+    brief: int = 12
+    """A message where many are sent at once: the template adds some tokens to each."""
+    long: int = 256
     """A long one."""
     reply: int = 48
     """A reply to one who is alone."""
-    together: int = 32
+    together: int = 28
     """A reply beside others."""
     small_reply: int = 96
     """A reply of the bundled model."""
@@ -47,7 +49,7 @@ class Sizes:
     """A reply of which the median gap is enough."""
     prompt: int = 4000
     """The prompt beside a stream."""
-    prompt_part: int = 1000
+    prompt_part: int = 512
     """After so many of them its speed is known, and it is aborted."""
     heavy: int = 8
     """Contexts of the heavy user."""

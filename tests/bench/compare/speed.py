@@ -35,7 +35,9 @@ class Single(Scenario):
         )
 
     async def prepare(self, side: Side) -> None:
-        """A conversation."""
+        """A conversation; and llama-bench finds the model's file in the page cache."""
+        if isinstance(side, LlamaBench):
+            await side.decode(2, 2)
         if isinstance(side, Server):
             chat = self.held[side.name] = side.chat()
             await chat.open()
@@ -108,7 +110,7 @@ class Together(Scenario):
         for chat in chats:
             await chat.forget()
         texts = [
-            self.subject.text(self.sizes.short, number * self.count + at)
+            self.subject.text(self.sizes.brief, number * self.count + at)
             for at in range(self.count)
         ]
         replies = await asyncio.gather(
