@@ -19,6 +19,7 @@ from infd.engine import library
 from infd.engine.library import lib
 from infd.engine.plain import PlainChat, PlainLoop
 
+
 class HeldLoop(PlainLoop):
     """A loop that keeps the beginning of a prompt from one evaluation to the next."""
 
