@@ -116,7 +116,10 @@ def test_a_new_prompt_and_a_model_loaded_anew_begin_with_nothing(people: People)
 
 def test_nothing_is_kept_where_there_is_no_room_for_it() -> None:
     for limit in (0, 1000):
-        with daemons.run(config={"prefix_memory": limit}) as daemon, People(daemon) as people:
-            with people.user(**GRANTS).enter() as ada:
-                expected, _ = new(ada)
-                assert [new(ada) for _ in range(3)] == [(expected, 0)] * 3
+        with (
+            daemons.run(config={"prefix_memory": limit}) as daemon,
+            People(daemon) as people,
+            people.user(**GRANTS).enter() as ada,
+        ):
+            expected, _ = new(ada)
+            assert [new(ada) for _ in range(3)] == [(expected, 0)] * 3
