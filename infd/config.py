@@ -181,6 +181,18 @@ class Config:
         "What kept beginnings of prompts may take, so that a user's new contexts need not compute "
         "its system prompt again.",
     )  # fmt: skip
+    context_swap_idle: float = setting(
+        SECONDS, 600.0,
+        "A context that was not used for so long is saved to disk until its next use; 0 is never.",
+    )  # fmt: skip
+    context_memory: float | int = setting(
+        MEMORY, 0.5,
+        "What contexts and kept beginnings may take before idle contexts are saved to disk.",
+    )  # fmt: skip
+    swap_disk: int = setting(
+        size(0, 2**50), 8 * 2**30,
+        "What saved contexts may take of the state folder's disk; 0: they stay in memory.",
+    )  # fmt: skip
     cores: int = setting(
         count(0, 4096), 0, "Threads that compute at one moment; 0 is every core that may be used."
     )

@@ -13,9 +13,11 @@ from infd.accounts.service import Accounts
 from infd.accounts.user import User
 from infd.config import Config
 from infd.contexts.context import Context
+from infd.contexts.residence import Residence
 from infd.engine.model import Model
 from infd.engine.prefixes import Prefixes
 from infd.engine.scheduler import Scheduler
+from infd.engine.swap import SwapFolder
 from infd.machine import connection_limit, usable_cores
 from infd.metrics import Metrics
 from infd.models.memory import bytes_of
@@ -26,6 +28,10 @@ from infd_protocol.errors import InfdError, InfMaximumClients
 
 if TYPE_CHECKING:
     from infd.link import Link
+
+
+SWAP = "swap"
+"""The folder in the state folder where contexts are that nobody uses."""
 
 
 class Daemon:
@@ -44,6 +50,16 @@ class Daemon:
         self.sessions = Sessions(config)
         self.metrics = Metrics()
         self.prefixes = Prefixes(bytes_of(config.prefix_memory))
+        self.swap: SwapFolder | None = None
+        if config.swap_disk:
+            self.swap = SwapFolder(config.state / SWAP, config.swap_disk)
+            self.swap.open()
+        self.residence = Residence(
+            lambda: [context.tenant for context in self.contexts()],
+            idle=config.context_swap_idle,
+            memory=bytes_of(config.context_memory),
+            beside=lambda: self.prefixes.size,
+        )
         self.models = Models(
             config,
             scheduler=self.scheduler,
@@ -143,6 +159,7 @@ class Daemon:
 
     async def close(self) -> None:
         """End sessions, models and accounts, in this order. Runs under way are aborted."""
+        await self.residence.close()
         await self.sessions.close("The daemon is shutting down.")
         if self._beside:
             await asyncio.wait(self._beside)

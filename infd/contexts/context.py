@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
 from infd.accounts.user import User
+from infd.contexts.execution import Execution
 from infd.contexts.messages import Messages, with_system_prompt
 from infd.contexts.reply import Reader, Reply
+from infd.contexts.residence import Residence
+from infd.contexts.tenant import Tenant
 from infd.engine.errors import ContextError, TemplateError, TokenizeError
 from infd.engine.sampling import SamplingParams
 from infd.engine.worker import Aborted, Event, Failed, Finished, Progress, RunRequest, Text, Worker
@@ -51,17 +53,6 @@ class State(Enum):
     CLOSED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """What exec_execute_input asks for; `sampling` overrides the user's set key by key."""
-
-    msgids: Sequence[int]
-    sampling: Mapping[str, Any]
-    seed: int | None = None
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-
-
 class Context:
     """See the head of this module. `user()` gives the owner as stored now."""
 
@@ -74,6 +65,7 @@ class Context:
         *,
         user: Callable[[], User],
         release: Callable[[], None],
+        residence: Residence,
         run_timeout: float | None = None,
         on_finish: Callable[[Finished], None] | None = None,
         embedding_only: bool = False,
@@ -83,6 +75,7 @@ class Context:
         self.ctxsize = ctxsize
         self.state = State.INITIALIZING
         self.messages = Messages(ctxsize)
+        self.tenant = Tenant(worker, residence)
         self._worker = worker
         self._user = user
         self._release = release
@@ -110,13 +103,16 @@ class Context:
     async def start(self) -> None:
         """Make the engine. Raises InfFailedToCreateContext; closed meanwhile: InfContextIdMismatch.
         Not to be cancelled: the engine's thread would outlive the wait."""
+        await self.tenant.come_in()
         try:
-            await self._worker.start()
+            if self.state is not State.CLOSED:
+                await self._worker.start()
         except ContextError as error:
             raise InfFailedToCreateContext(f"{error}") from None
         if self.state is State.CLOSED:
             raise InfContextIdMismatch("The context was ended while it was made.")
         self.state = State.IDLE
+        self.tenant.rest()
 
     async def close(self, reason: str = "The context was destroyed.") -> None:
         """Abort what runs, end every reader with 2013, free the engine. Idempotent; when it
@@ -146,6 +142,7 @@ class Context:
             self._early.popleft().sink.refuse(InfContextHalted(detail))
 
     def _settle(self) -> None:
+        self.tenant.rest()
         if not self._ended.done():
             self._ended.set_result(None)
 
@@ -207,6 +204,7 @@ class Context:
         self._abort_detail = ""
         self._abort_wanted = False
         try:
+            await self.tenant.come_in()
             try:
                 prepared = await self._worker.prepare(request)
             except (TemplateError, TokenizeError) as error:
@@ -364,7 +362,7 @@ class Context:
         elif type(event) is Finished:
             self._finished(reply, event)
         elif type(event) is Aborted:
-            self._halt(self._abort_detail or "The run was aborted.")
+            self._halt(self._abort_detail or event.detail or "The run was aborted.")
             self.state = State.IDLE
             self._settle()
         elif type(event) is Failed:

@@ -19,7 +19,7 @@ from time import perf_counter
 
 import structlog
 
-from infd.engine.context import Decoded
+from infd.engine.context import Decoded, snapshot_key
 from infd.engine.delivery import Delivery
 from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, Event, Failed, Progress, RunState
@@ -32,6 +32,7 @@ from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
 from infd.engine.steps import Meters, Rota, Want, plan, weights
+from infd.engine.swap import bring_back, put_away
 
 _log = structlog.get_logger("infd.engine.batch")
 
@@ -98,6 +99,15 @@ class BatchEngine:
         """The seat leaves; with the last one the instance is freed."""
         self._end_at_once(seat)
         self._slots.dismiss(seat)
+
+    def put_out(self, seat: Seat, *, unsaved: bool) -> bool:
+        """Save an idle seat's KV to disk and give its slot away: see swap.put_away."""
+        holder = self._slots.holder(seat)
+        key = snapshot_key(self.model, holder.layout)
+        if seat.asleep or seat.work is not None or not put_away(seat, holder, key, unsaved=unsaved):
+            return False
+        self._slots.forget(seat)
+        return True
 
     def _end_at_once(self, seat: Seat) -> None:
         if seat.work is not None:
@@ -244,8 +254,12 @@ class BatchEngine:
     def _place(self, work: Work) -> None:
         """Keep what the run's prompt and its seat's KV have in common."""
         seat = work.seat
-        head = work.run.prepared.head
-        work.reuse = Reuse(self._slots.holder(seat), seat.shelf, work.full, head=head)
+        head, holder = work.run.prepared.head, self._slots.holder(seat)
+        if seat.asleep:
+            bring_back(seat, holder, snapshot_key(self.model, holder.layout))
+            seat.asleep = False
+            seat.forget_away()
+        work.reuse = Reuse(holder, seat.shelf, work.full, head=head)
         work.cached = seat.prompt_done = work.reuse.cached
         work.placed = True
 

@@ -169,6 +169,13 @@ def reaches(model: Model, kv: Any, slot: int, n: int) -> bool:
     return not window or lib.llama_memory_seq_pos_min(kv, slot) <= max(0, n - window + 1)
 
 
+def snapshot_key(model: Model, layout: str) -> str:
+    """What a snapshot's file must have been written with to be read for a context of the model
+    and the layout."""
+    info = model.info
+    return "\n".join((version(), info.path, str(info.size_bytes), str(info.n_params), layout))
+
+
 class LlamaContext:
     """One llama_context over a model's shared weights, `ctxsize` tokens long."""
 
@@ -243,10 +250,7 @@ class LlamaContext:
     @property
     def snapshot_key(self) -> str:
         """What a snapshot's file must have been written with to be read for this context."""
-        info = self.model.info
-        return "\n".join(
-            (version(), info.path, str(info.size_bytes), str(info.n_params), self.layout)
-        )
+        return snapshot_key(self.model, self.layout)
 
     def decode(self, tokens: Sequence[int], *, want_logits: bool) -> Decoded:
         """Evaluate `tokens` (1 to ctxsize of them) after what is held. Releases the GIL.

@@ -89,7 +89,9 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """The run was aborted; what it generated is void."""
+    """The run was aborted; what it generated is void. `detail`: why, if nobody asked for it."""
+
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import structlog
 
 from infd.engine.context import ContextMemory, Decoded, LlamaContext
 from infd.engine.delivery import Delivery
-from infd.engine.errors import EngineError
+from infd.engine.errors import ContextError, EngineError
 from infd.engine.events import Aborted, End, Event, Failed, Limits, Progress, RunState
 from infd.engine.lookahead import LookAhead
 from infd.engine.model import Model
@@ -22,6 +22,7 @@ from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.state import DEFAULT_BATCH, EngineState
+from infd.engine.swap import bring_back, put_away
 
 _log = structlog.get_logger("infd.engine.worker")
 
@@ -49,6 +50,7 @@ class Engine(EngineState):
         self.model = model
         self.turn = scheduler.turn(share)
         self.context: LlamaContext | None = None
+        self._needs = 0
         self.look_ahead = LookAhead(model.lookup) if model.lookup else None
         self._scheduler = scheduler
         self._observe_at = 0.0
@@ -63,7 +65,10 @@ class Engine(EngineState):
     @property
     def tokens_used(self) -> int:
         """How many tokens the KV cache holds."""
-        return 0 if self.context is None else len(self.context.tokens)
+        context = self.context
+        held = 0 if context is None else len(context.tokens)
+        # The thread may put it away meanwhile: what is seen in the middle of that does not count.
+        return held if context is not None and self.context is context else self.tokens_away
 
     @property
     def memory(self) -> ContextMemory:
@@ -83,13 +88,46 @@ class Engine(EngineState):
     def open(self) -> None:
         """Make the llama_context, anew if there is one. Raises ContextError."""
         self.close()
-        batch = self.limits.batch or DEFAULT_BATCH
-        self.context = LlamaContext(
-            self.model, ctxsize=self.ctxsize, n_ubatch=min(batch, DEFAULT_BATCH)
-        )
+        self.context = self._make()
+
+    def _make(self) -> LlamaContext:
+        made = LlamaContext(self.model, ctxsize=self.ctxsize, n_ubatch=self._n_ubatch)
+        self._needs = made.memory.total
+        return made
+
+    @property
+    def _n_ubatch(self) -> int:
+        return min(self.limits.batch or DEFAULT_BATCH, DEFAULT_BATCH)
+
+    @property
+    def needs(self) -> int:
+        """What it takes when it is in memory, in bytes; nearly, before it was."""
+        return self._needs or self.model.bytes_for_context(self.ctxsize, self._n_ubatch)
+
+    def swap_out(self, *, unsaved: bool) -> bool:
+        """Save the KV and free the llama_context until the next run; False: nothing changed.
+        See swap.put_away."""
+        context = self.context
+        if context is None or not put_away(self, context, context.snapshot_key, unsaved=unsaved):
+            return False
+        self.context = None
+        context.close()
+        return True
+
+    def _wake(self) -> LlamaContext:
+        """Be in memory again. Raises ContextError: what was saved is kept for another time."""
+        if not self.asleep:
+            raise EngineError("the context has no engine")
+        context = self._make()
+        bring_back(self, context, context.snapshot_key)
+        self.context, self.asleep = context, False
+        self.forget_away()
+        return context
 
     def close(self) -> None:
         """Free the llama_context; twice is harmless."""
+        self.asleep = False
+        self.forget_away()
         context, self.context = self.context, None
         if context is not None:
             context.close()
@@ -99,6 +137,7 @@ class Engine(EngineState):
         self.forget_counters()
         if self.look_ahead is not None:
             self.look_ahead.forget()
+        self.forget_away()
         if self.context is not None:
             self.context.clear()
 
@@ -125,6 +164,9 @@ class Engine(EngineState):
         end: End
         try:
             end = self._run(run, emit)
+        except ContextError as error:
+            # It was asleep and has no room now; a later run may have.
+            end = Aborted(f"There is no memory for the context now: {error}.")
         except EngineError as error:
             end = Failed(str(error))
         except Exception as error:
@@ -133,15 +175,13 @@ class Engine(EngineState):
         emit(end)
 
     def _run(self, run: RunState, emit: Callable[[Event], None]) -> End:
-        context = self.context
-        if context is None:
-            raise EngineError("the context has no engine")
         prompt = run.prepared.tokens
         self.prompt_tokens = len(prompt)
         if len(prompt) >= self.ctxsize:
             raise EngineError(f"a prompt of {len(prompt)} tokens for a context of {self.ctxsize}")
         started = perf_counter()
         try:
+            context = self.context or self._wake()
             reuse = Reuse(context, self.shelf, prompt, head=run.prepared.head)
             cached = reuse.cached
             ready = self._evaluate(context, prompt, reuse, run, emit)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from infd.engine.context import ContextMemory
 from infd.engine.delivery import Delivery
 from infd.engine.events import Event, Limits, RunState
 from infd.engine.sampling import Sampler
@@ -42,7 +43,13 @@ class Seat(EngineState):
     @property
     def tokens_used(self) -> int:
         """How many tokens the KV cache holds."""
-        return len(self.tokens)
+        return len(self.tokens) or self.tokens_away
+
+    @property
+    def memory(self) -> ContextMemory:
+        """What it has outside of the batch's instance."""
+        saved = self.saved
+        return ContextMemory(0 if saved is None else saved.size, 0, 0)
 
     @property
     def position(self) -> int:
@@ -70,15 +77,23 @@ class Seat(EngineState):
     def open(self) -> None:
         """Take a place in the batch, anew after a failure. Raises ContextError."""
         self._there().admit(self)
+        self.asleep = False
+        self.forget_away()
+
+    def swap_out(self, *, unsaved: bool) -> bool:
+        """Save the KV and leave the slot until the next run; False: nothing changed."""
+        return self._there().put_out(self, unsaved=unsaved)
 
     def close(self) -> None:
         """Leave the batch; twice is harmless."""
         if self.engine is not None:
             self.engine.dismiss(self)
+        self.forget_away()
 
     def clear(self) -> None:
         """Forget the conversation."""
         self.forget_counters()
+        self.forget_away()
         self._there().forget(self)
 
     def run(self, run: RunState, emit: Callable[[Event], None]) -> None:

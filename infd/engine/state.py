@@ -17,6 +17,7 @@ from infd.engine.scheduler import Share
 
 if TYPE_CHECKING:
     from infd.engine.prefixes import Shelf
+    from infd.engine.swap import Away, SwapFolder
 
 # BATCH_SET 0 (section 5 of the contract), and the most of one graph (n_ubatch).
 DEFAULT_BATCH = 512
@@ -33,6 +34,12 @@ class EngineState:
         self.run_ahead = run_ahead
         self.shelf: Shelf | None = None
         """Beginnings of the user's prompts that are kept; None: none are."""
+        self.swap: SwapFolder | None = None
+        """Where the KV may be saved; None: the context stays in memory."""
+        self.asleep = False
+        """Whether it was taken out of memory; the next run brings it back."""
+        self.away: Away | None = None
+        """Its KV meanwhile, if it held one that could be saved."""
         self.in_prompt = False
         self.prompt_tokens = 0
         self.prompt_done = 0
@@ -43,6 +50,23 @@ class EngineState:
     def tokens_used(self) -> int:
         """How many tokens the KV cache holds."""
         raise AssertionError("each placement keeps its own tokens")
+
+    @property
+    def tokens_away(self) -> int:
+        """How many tokens are saved while it is asleep."""
+        away = self.away
+        return 0 if away is None else away.tokens
+
+    @property
+    def needs(self) -> int:
+        """What it takes when it is in memory, in bytes; nearly, before it was."""
+        return 0
+
+    def forget_away(self) -> None:
+        """Delete what was saved."""
+        away, self.away = self.away, None
+        if away is not None:
+            away.discard()
 
     @property
     def memory(self) -> ContextMemory:

@@ -32,6 +32,7 @@ from infd.engine.prefixes import LEAST, Shelf
 from infd.engine.prompt import build_prompt
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
+from infd.engine.swap import SwapFolder
 from infd.engine.templates import Renderer
 
 if TYPE_CHECKING:
@@ -72,10 +73,12 @@ class Worker:
         name: str,
         batch: Batch | None = None,
         shelf: Shelf | None = None,
+        swap: SwapFolder | None = None,
     ) -> None:
         """`run_ahead`: tokens ahead of `read_tokens` after which a run is background work.
         `batch`: the model's batch in the batched placement; else the context has its own engine.
         `shelf`: what the user's contexts on this model share; None: nothing.
+        `swap`: where it may be saved while nobody uses it; None: it stays in memory.
         """
         self.name = name
         self.failed = False
@@ -88,6 +91,7 @@ class Worker:
             else Seat(share, limits, ctxsize=ctxsize, run_ahead=run_ahead)
         )
         self._engine.shelf = shelf
+        self._engine.swap = swap
         self._border: Border | None = None
         self._preparer: Border | None = None
         self._closing = False
@@ -158,6 +162,19 @@ class Worker:
         await self._there(self._border).call(self._engine.open)
         self.failed = False
 
+    async def swap_out(self, *, unsaved: bool = False) -> bool:
+        """Save the KV to disk and free its memory; the next run brings it back by itself.
+
+        What cannot be saved stays in memory, or is lost with `unsaved`: then the next run
+        computes it again. False: nothing changed, because a run is under way, it is out already,
+        or it could not be saved.
+        """
+        if self._closing or self._border is None or self._run is not None or self.failed:
+            return False
+        if self._engine.swap is None or self._engine.asleep:
+            return False
+        return await self._border.call(partial(self._engine.swap_out, unsaved=unsaved))
+
     async def close(self) -> None:
         """Abort, free, join: the memory is back when it returns.
 
@@ -200,6 +217,16 @@ class Worker:
     def memory(self) -> ContextMemory:
         """What llama.cpp allocated for the context; nothing of its own in a batch."""
         return self._engine.memory
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it is out of memory until the next run."""
+        return self._engine.asleep
+
+    @property
+    def needs(self) -> int:
+        """What it takes when it is in memory, in bytes; nearly, before it was. 0 in a batch."""
+        return self._engine.needs
 
     @property
     def position(self) -> int:

@@ -8,6 +8,7 @@ from infd.engine.worker import Finished, Worker
 from infd.models.budget import UserShareFull
 from infd.models.service import LoadedModel, Reservation
 from infd.operations.targets import authorised
+from infd.quotas import DEFAULT_BATCH
 from infd_protocol.errors import (
     InfFailedToCreateContext,
     InfInvalidParams,
@@ -37,6 +38,8 @@ async def create_context(call: Call) -> Result:
             context = await _create(call, loaded)
             return Result({"CTXID": context.ctxid})
         except (InfModelContextFull, InfFailedToCreateContext) as error:
+            if isinstance(error, InfFailedToCreateContext) and await _press(call, loaded):
+                continue
             if not await _make_room(call, loaded, own_only=isinstance(error, UserShareFull)):
                 raise
 
@@ -101,6 +104,7 @@ async def _create(call: Call, loaded: LoadedModel) -> Context:
         name=f"infd-{session.label}-{ctxid}",
         batch=loaded.batch,
         shelf=daemon.prefixes.shelf(user.username, loaded.name),
+        swap=daemon.swap,
     )
     context = Context(
         ctxid,
@@ -109,6 +113,7 @@ async def _create(call: Call, loaded: LoadedModel) -> Context:
         worker,
         user=lambda: daemon.accounts.user(session.username) or user,
         release=reservation.release,
+        residence=daemon.residence,
         run_timeout=daemon.config.run_timeout or None,
         on_finish=finished,
         embedding_only=loaded.model.info.is_embedding_only,
@@ -123,6 +128,15 @@ async def _create(call: Call, loaded: LoadedModel) -> Context:
             raise InfSessionTokenMismatch("The session was ended meanwhile.") from None
         raise
     return context
+
+
+async def _press(call: Call, loaded: LoadedModel) -> bool:
+    """Save idle contexts of about the size that was refused; False: there are none."""
+    if loaded.batch is not None:
+        return False
+    n_ubatch = call.daemon.quotas_for(loaded.model).of(call.user).limits.batch
+    need = loaded.model.bytes_for_context(call.keys["CTXSIZE"], min(n_ubatch, DEFAULT_BATCH))
+    return await call.daemon.residence.press(need)
 
 
 async def _make_room(call: Call, loaded: LoadedModel, *, own_only: bool) -> bool:

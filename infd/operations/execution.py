@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infd.contexts.context import Execution
+from infd.contexts.execution import Execution
 from infd.contexts.reply import Reader
 from infd.dispatch import Call, Result, handler
 from infd_protocol.errors import ExecProcessHalted, InfInvalidParams

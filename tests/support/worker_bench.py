@@ -16,6 +16,7 @@ from infd.engine.model import Model
 from infd.engine.prefixes import Shelf
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
+from infd.engine.swap import SwapFolder
 from infd.engine.templates import Renderer
 from infd.engine.worker import (
     Aborted,
@@ -107,6 +108,7 @@ class Bench:
         share: Share | None = None,
         run_ahead: int = 256,
         shelf: Shelf | None = None,
+        swap: SwapFolder | None = None,
     ) -> Worker:
         worker = Worker(
             self.models(kind),
@@ -119,6 +121,7 @@ class Bench:
             name=f"test {len(self.workers)}",
             batch=self.batch(kind),
             shelf=shelf,
+            swap=swap,
         )
         self.workers.append(worker)
         await worker.start()

@@ -1,0 +1,139 @@
+"""KVs of contexts that nobody uses, on disk until the next run.
+
+Rules: the folder is the daemon's alone (mode 0700, files 0600), and its contents live no longer
+than the daemon: contexts don't either, so what one that was killed left is deleted by the next.
+A name says nothing, and no name is used twice. All files together take at most `limit` bytes, and
+the last of the disk is left to those who need it more: accounts are on the same one.
+What cannot be saved or read again is computed again from the conversation: a line in the log.
+
+Used from every engine's thread; nothing is read or written under the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from infd.engine.snapshot import Snapshot, SnapshotError, read, write
+
+if TYPE_CHECKING:
+    from infd.engine.reuse import Holder
+    from infd.engine.state import EngineState
+
+_log = structlog.get_logger("infd.engine.swap")
+
+LEFT_FREE = 256 * 1024 * 1024
+"""Bytes of the disk that are never used."""
+# More than a file's head and checksum.
+_AROUND = 1024
+
+
+class SwapFolder:
+    """The folder at `path`; files in it take up to `limit` bytes together."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self.path = path
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._used = 0
+
+    def open(self) -> None:
+        """Make the folder, and delete what is in it. A folder that cannot be made is a warning:
+        then nothing can be saved, each save says so again."""
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            self.path.chmod(0o700)
+            for left in self.path.iterdir():
+                left.unlink()
+        except OSError as error:
+            _log.warning("contexts cannot be saved", folder=str(self.path),
+                         problem=error.strerror or str(error))  # fmt: skip
+
+    @property
+    def used(self) -> int:
+        """Bytes that the files take together."""
+        return self._used
+
+    def save(self, snapshot: Snapshot, key: str) -> Away:
+        """Write it to a file of its own. Raises SnapshotError: no room, or not writable."""
+        size = snapshot.size + _AROUND
+        with self._lock:
+            if self._used + size > self.limit:
+                raise SnapshotError(f"swap_disk is used up: {self._used} of {self.limit} bytes")
+            self._used += size
+        try:
+            self._check_disk(size)
+            path = self.path / secrets.token_hex(16)
+            write(path, snapshot, key)
+        except BaseException:
+            self._free(size)
+            raise
+        return Away(self, path, size, len(snapshot.tokens))
+
+    def _check_disk(self, size: int) -> None:
+        try:
+            disk = os.statvfs(self.path)
+        except OSError as error:
+            raise SnapshotError(f"{self.path} cannot be used: {error.strerror}") from None
+        if disk.f_bavail * disk.f_frsize < size + LEFT_FREE:
+            raise SnapshotError(f"the disk of {self.path} is nearly full")
+
+    def _free(self, size: int) -> None:
+        with self._lock:
+            self._used -= size
+
+
+class Away:
+    """A KV on disk: `tokens` of them. Whoever has it discards it."""
+
+    def __init__(self, folder: SwapFolder, path: Path, size: int, tokens: int) -> None:
+        self.tokens = tokens
+        self.path = path
+        self._folder = folder
+        self._size = size
+
+    def load(self, key: str) -> Snapshot:
+        """What was saved. Raises SnapshotError: see snapshot.read."""
+        return read(self.path, key)
+
+    def discard(self) -> None:
+        """Delete the file; twice is harmless."""
+        size, self._size = self._size, 0
+        with suppress(OSError):
+            self.path.unlink()
+        self._folder._free(size)
+
+
+def put_away(state: EngineState, holder: Holder, key: str, *, unsaved: bool) -> bool:
+    """Save what a context holds, so that its memory may be freed: True. What cannot be saved is
+    lost with `unsaved`, else the context is to stay as it is: False."""
+    away = None
+    if holder.tokens:
+        try:
+            if state.swap is None:
+                raise SnapshotError("there is no folder for it")
+            away = state.swap.save(holder.snapshot(), key)
+        except SnapshotError as error:
+            _log.warning("a context was not saved", problem=str(error), freed=unsaved)
+            if not unsaved:
+                return False
+    state.away, state.asleep = away, True
+    return True
+
+
+def bring_back(state: EngineState, holder: Holder, key: str) -> None:
+    """Let a context hold again what was put away; where that fails it holds nothing."""
+    away = state.away
+    if away is None:
+        return
+    try:
+        if not holder.restore(away.load(key)):
+            raise SnapshotError("llama.cpp refused it")
+    except SnapshotError as error:
+        _log.warning("a context was not restored; it is computed again", problem=str(error))

@@ -1,0 +1,256 @@
+"""Contexts that leave memory and come back: the conversation goes on as if they had stayed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.worker_bench import Bench
+
+from infd.engine.context import LlamaContext
+from infd.engine.errors import ContextError
+from infd.engine.snapshot import Snapshot, SnapshotError
+from infd.engine.swap import LEFT_FREE, SwapFolder
+from infd.engine.worker import Aborted, RunRequest, Worker
+
+MESSAGES = (
+    ("system", "You are Ada."),
+    ("user", "My name is Bob. What is infd?"),
+    ("assistant", "infd is a daemon."),
+    ("user", "What is my name?"),
+)
+MIB = 2**20
+
+
+@pytest.fixture
+def folder_of_swaps(tmp_path: Path) -> SwapFolder:
+    folder = SwapFolder(tmp_path / "swap", 10**9)
+    folder.open()
+    return folder
+
+
+def turn(n: int, most: int = 20) -> RunRequest:
+    return RunRequest(MESSAGES[:n], max_tokens=most)
+
+
+def files(folder: SwapFolder) -> list[Path]:
+    return sorted(folder.path.iterdir())
+
+
+async def begun(bench: Bench, kind: str, folder: SwapFolder) -> Worker:
+    worker = await bench.worker(kind, ctxsize=1024, swap=folder)
+    await bench.reply(worker, turn(2, most=0))
+    return worker
+
+
+@pytest.mark.parametrize("kind", ["bpe", "quantised", "recurrent", "sliding", "demo"])
+async def test_a_conversation_goes_on_without_computing_again(
+    bench: Bench, folder_of_swaps: SwapFolder, kind: str
+) -> None:
+    stays, leaves = [await begun(bench, kind, folder_of_swaps) for _ in range(2)]
+    used = leaves.tokens_used
+    assert used > 0
+    for _ in range(2):
+        assert await leaves.swap_out()
+        assert leaves.asleep
+        assert leaves.tokens_used == used
+        assert leaves.memory.total == 0
+        (file,) = files(folder_of_swaps)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert not await leaves.swap_out()
+        replies = [await bench.reply(worker, turn(4)) for worker in (stays, leaves)]
+        assert replies[0].text == replies[1].text
+        one, two = (reply.finished for reply in replies)
+        assert one.tokens_cached == two.tokens_cached >= min(used, two.tokens_in - 1)
+        assert not leaves.asleep
+        assert files(folder_of_swaps) == []
+        assert folder_of_swaps.used == 0
+        used = leaves.tokens_used
+        if kind in ("recurrent", "sliding"):
+            # The same prompt again is a cut, which the first cannot have, and of the second
+            # nothing is saved that lies before its window.
+            break
+    assert stat.S_IMODE(folder_of_swaps.path.stat().st_mode) == 0o700
+
+
+def damage_changed(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def damage_cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - 5)
+
+
+@pytest.mark.parametrize("damage", [damage_changed, damage_cut, Path.unlink])
+async def test_what_cannot_be_read_is_computed_again(
+    bench: Bench, folder_of_swaps: SwapFolder, damage: Callable[[Path], None]
+) -> None:
+    stays, leaves = [await begun(bench, "demo", folder_of_swaps) for _ in range(2)]
+    expected = await bench.reply(stays, turn(4))
+    assert await leaves.swap_out()
+    damage(files(folder_of_swaps)[0])
+    reply = await bench.reply(leaves, turn(4))
+    assert reply.text == expected.text
+    assert reply.finished.tokens_cached == 0
+    assert files(folder_of_swaps) == []
+    assert folder_of_swaps.used == 0
+
+
+async def test_what_cannot_be_saved_stays_unless_memory_is_wanted(
+    bench: Bench, tmp_path: Path
+) -> None:
+    folder = SwapFolder(tmp_path / "swap", 100)
+    folder.open()
+    stays, leaves = [await begun(bench, "demo", folder) for _ in range(2)]
+    expected = await bench.reply(stays, turn(4))
+    assert not await leaves.swap_out()
+    assert not leaves.asleep
+    assert await leaves.swap_out(unsaved=True)
+    assert leaves.tokens_used == 0
+    reply = await bench.reply(leaves, turn(4))
+    assert (reply.text, reply.finished.tokens_cached) == (expected.text, 0)
+    assert files(folder) == []
+    homeless = await bench.worker("demo")
+    assert not await homeless.swap_out(unsaved=True)
+
+
+async def test_ending_and_clearing_leave_no_file(bench: Bench, folder_of_swaps: SwapFolder) -> None:
+    closed, cleared, reopened, empty = [
+        await begun(bench, "demo", folder_of_swaps) for _ in range(4)
+    ]
+    await empty.clear()
+    for worker in (closed, cleared, reopened, empty):
+        assert await worker.swap_out()
+    assert len(files(folder_of_swaps)) == 3
+    await closed.close()
+    await cleared.clear()
+    assert cleared.tokens_used == 0
+    await reopened.reopen()
+    assert files(folder_of_swaps) == []
+    assert folder_of_swaps.used == 0
+    for worker in (cleared, reopened, empty):
+        assert (await bench.reply(worker, turn(2))).finished.tokens_cached == 0
+
+
+async def test_a_run_is_never_put_out(bench: Bench, folder_of_swaps: SwapFolder) -> None:
+    worker = await bench.worker("bpe", swap=folder_of_swaps)
+    reply = await bench.start(worker, turn(2, most=200))
+    await reply.begun.wait()
+    assert not await worker.swap_out(unsaved=True)
+    worker.end()
+    await reply.ended.wait()
+    # One that begins right behind the saving brings the context back at once.
+    asked = await worker.prepare(turn(4))
+    out = worker.swap_out()
+    step = out.send(None)
+    worker.run(asked, reply_to := type(reply)(worker))
+    await reply_to.ended.wait()
+    assert step is not None
+    assert reply_to.finished.tokens_out > 0
+    assert not worker.asleep
+    out.close()
+
+
+async def test_an_interruption_reaches_a_run_that_is_brought_back(
+    bench: Bench, folder_of_swaps: SwapFolder
+) -> None:
+    worker = await begun(bench, "demo", folder_of_swaps)
+    assert await worker.swap_out()
+    reply = await bench.start(worker, turn(4))
+    worker.abort()
+    await reply.ended.wait()
+    assert isinstance(reply.end, Aborted)
+    assert (await bench.reply(worker, turn(4))).finished.tokens_out > 0
+
+
+# In a batch the instance is there already; a seat takes nothing of its own.
+@pytest.mark.parametrize("bench", ["dedicated"], indirect=True)
+async def test_without_memory_the_run_ends_and_the_context_stays_saved(
+    bench: Bench, folder_of_swaps: SwapFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays, leaves = [await begun(bench, "demo", folder_of_swaps) for _ in range(2)]
+    expected = await bench.reply(stays, turn(4))
+    assert await leaves.swap_out()
+
+    def refused(*_: object, **__: object) -> None:
+        raise ContextError("not today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaContext, "__init__", refused)
+        reply = await bench.reply(leaves, turn(4))
+    assert isinstance(reply.end, Aborted)
+    assert "not today" in reply.end.detail
+    assert leaves.asleep
+    assert not leaves.failed
+    again = await bench.reply(leaves, turn(4))
+    assert (again.text, again.finished.tokens_cached) == (
+        expected.text,
+        expected.finished.tokens_cached,
+    )
+
+
+def snapshot(size: int) -> Snapshot:
+    return Snapshot(array("i", range(10)), bytearray(size))
+
+
+def test_the_folder_is_private_and_begins_empty(tmp_path: Path) -> None:
+    path = tmp_path / "swap"
+    path.mkdir(mode=0o755)
+    (path / "left").write_bytes(b"by a daemon that was killed")
+    folder = SwapFolder(path, MIB)
+    folder.open()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    away = [folder.save(snapshot(1000), "key") for _ in range(3)]
+    assert len({file.name for file in files(folder)}) == 3
+    assert away[0].load("key") == snapshot(1000)
+    with pytest.raises(SnapshotError, match="another model, library or setting"):
+        away[0].load("other key")
+    for saved in (*away, *away):
+        saved.discard()
+    assert (files(folder), folder.used) == ([], 0)
+
+
+def test_the_limit_counts_all_files_and_frees_what_was_not_written(tmp_path: Path) -> None:
+    folder = SwapFolder(tmp_path / "swap", MIB)
+    folder.open()
+    first = folder.save(snapshot(MIB // 2), "key")
+    with pytest.raises(SnapshotError, match="swap_disk is used up"):
+        folder.save(snapshot(MIB // 2), "key")
+    used = folder.used
+    assert MIB // 2 < used < MIB
+    first.discard()
+    folder.path.rmdir()
+    for _ in range(3):
+        with pytest.raises(SnapshotError, match="cannot be used: No such file"):
+            folder.save(snapshot(MIB // 2), "key")
+    assert folder.used == 0
+
+
+def test_the_last_of_a_disk_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = SwapFolder(tmp_path / "swap", 10 * MIB)
+    folder.open()
+    real = os.statvfs(tmp_path)
+    for left, fits in ((LEFT_FREE + 2 * MIB, True), (LEFT_FREE, False)):
+        blocks = list(real)
+        blocks[1], blocks[4] = 1, left
+        monkeypatch.setattr(os, "statvfs", lambda _, told=tuple(blocks): os.statvfs_result(told))
+        if fits:
+            folder.save(snapshot(MIB), "key")
+        else:
+            with pytest.raises(SnapshotError, match="nearly full"):
+                folder.save(snapshot(MIB), "key")
+    monkeypatch.undo()
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    folder = SwapFolder(tmp_path / "file" / "swap", MIB)
+    folder.open()
+    with pytest.raises(SnapshotError, match="cannot be used"):
+        folder.save(snapshot(100), "key")
