@@ -31,8 +31,9 @@ from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
+from infd.engine.snapshot import Snapshot
 from infd.engine.steps import Meters, Rota, Want, plan, weights
-from infd.engine.swap import bring_back, put_away
+from infd.engine.swap import Away, bring_back
 
 _log = structlog.get_logger("infd.engine.batch")
 
@@ -100,12 +101,19 @@ class BatchEngine:
         self._end_at_once(seat)
         self._slots.dismiss(seat)
 
-    def put_out(self, seat: Seat, *, unsaved: bool) -> bool:
-        """Save an idle seat's KV to disk and give its slot away: see swap.put_away."""
-        holder = self._slots.holder(seat)
-        key = snapshot_key(self.model, holder.layout)
-        if seat.asleep or seat.work is not None or not put_away(seat, holder, key, unsaved=unsaved):
+    def step_out(self, seat: Seat) -> str | None:
+        """Take an idle seat's KV out of its slot, to be saved: the key to save it with."""
+        if seat.asleep or seat.work is not None:
+            return None
+        self._slots.put_out(seat)
+        return snapshot_key(self.model, self._slots.instance.layout)
+
+    def go_away(self, seat: Seat, saved: Snapshot | None, away: Away | None) -> bool:
+        """What the seat had when it stepped out is on disk, or to be lost: forget it. False: the
+        seat was used meanwhile."""
+        if seat.asleep or seat.work is not None or seat.slot is not None or seat.saved is not saved:
             return False
+        seat.away, seat.asleep = away, True
         self._slots.forget(seat)
         return True
 

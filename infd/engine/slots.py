@@ -134,6 +134,11 @@ class Slots:
         del seat.tokens[n:]
         return n
 
+    def put_out(self, seat: Seat) -> None:
+        """Give the seat's slot away; what it holds is kept outside."""
+        if seat.slot is not None:
+            self._save(seat)
+
     def snapshot(self, seat: Seat) -> Snapshot:
         """A copy of what the seat holds. Raises SnapshotError."""
         if seat.saved is not None:
