@@ -29,7 +29,7 @@ BOTH_PLACEMENTS = frozenset({
     "test_wire_contexts", "test_wire_execution", "test_wire_history", "test_wire_reading",
     "test_wire_shutdown", "test_cut_streams", "test_back_pressure",
     "test_making_room", "test_memory_back", "test_no_threads", "test_open_files",
-    "test_unloading_twice",
+    "test_shared_prefixes", "test_swapping", "test_unloading_twice",
 })  # fmt: skip
 """The files whose tests run over both placements: those that make and use contexts."""
 

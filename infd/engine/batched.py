@@ -30,9 +30,10 @@ from infd.engine.rhythm import Rhythm
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat, Work
-from infd.engine.slots import Slots
-from infd.engine.steps import Meters, Rota, Want, plan, weights
-from infd.engine.swap import bring_back, put_away
+from infd.engine.slots import MOST_SLOTS, Slots
+from infd.engine.snapshot import Snapshot
+from infd.engine.steps import STRICT, Meters, Rota, Want, plan, weights
+from infd.engine.swap import Away, bring_back
 
 _log = structlog.get_logger("infd.engine.batch")
 
@@ -51,7 +52,8 @@ class BatchEngine:
         self._slots = Slots(model)
         self._meters = Meters()
         strict = model.options.batched_fair == "strict"
-        self._rota = Rota() if strict else None
+        self._rota = Rota()
+        self._most = STRICT if strict else MOST_SLOTS
         self._rhythm = Rhythm(scheduler.slice_ms / 1000, strict=strict)
         self._computing: tuple[Seat, ...] = ()
         self._arrivals = 0
@@ -100,12 +102,19 @@ class BatchEngine:
         self._end_at_once(seat)
         self._slots.dismiss(seat)
 
-    def put_out(self, seat: Seat, *, unsaved: bool) -> bool:
-        """Save an idle seat's KV to disk and give its slot away: see swap.put_away."""
-        holder = self._slots.holder(seat)
-        key = snapshot_key(self.model, holder.layout)
-        if seat.asleep or seat.work is not None or not put_away(seat, holder, key, unsaved=unsaved):
+    def step_out(self, seat: Seat) -> str | None:
+        """Take an idle seat's KV out of its slot, to be saved: the key to save it with."""
+        if seat.asleep or seat.work is not None:
+            return None
+        self._slots.put_out(seat)
+        return snapshot_key(self.model, self._slots.instance.layout)
+
+    def go_away(self, seat: Seat, saved: Snapshot | None, away: Away | None) -> bool:
+        """What the seat had when it stepped out is on disk, or to be lost: forget it. False: the
+        seat was used meanwhile."""
+        if seat.asleep or seat.work is not None or seat.slot is not None or seat.saved is not saved:
             return False
+        seat.away, seat.asleep = away, True
         self._slots.forget(seat)
         return True
 
@@ -216,7 +225,7 @@ class BatchEngine:
         ready = [w for w in self.works if not meters[id(w)].paused]
         if self.works and not ready:
             self._wait = min(meter.wait for meter in meters.values())
-        return ready[: self._slots.most(len(ready))]
+        return ready
 
     def _choose(self, ready: Sequence[Work], now: float) -> tuple[list[Work], list[Work]]:
         """Who is to have slots in a row, and who takes part in the next step."""
@@ -227,14 +236,15 @@ class BatchEngine:
             want.batch = seat.piece
             want.background = seat.made_tokens - seat.read_tokens > seat.run_ahead
             decoding = decoding or want.left == 1
+        slots = self._slots.most(len(ready))
+        members, starved = self._rota.choose(
+            [w.want for w in ready], now, min(self._most, slots)
+        )
+        # Once a second somebody gives up a step for a background run.
+        members = members[: max(0, slots - len(starved))]
         budget = self._rhythm.budget(decoding=decoding)
-        front = [w.want for w in ready if not w.want.background]
-        if self._rota is not None:
-            front = self._rota.choose(front, now)
-        behind = [w.want for w in ready if w.want.background]
-        chosen = plan(front + behind, budget=budget, now=now)
-        front = front or behind
-        return [w for w in ready if w.want in front], [w for w in ready if w.want in chosen]
+        chosen = plan((members + starved)[:slots], budget=budget)
+        return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 
     def _threads(self, chosen: Sequence[Work]) -> int:
         """Wait for the cores: as many threads as the users of this step may have together."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from infd.engine.errors import ContextError
 from infd.engine.library import captured_log, last_error, lib, version
-from infd.engine.model import CTX_PAD, Model
+from infd.engine.model import Model, padded
 from infd.engine.options import MOST_LOOKUP
 from infd.engine.snapshot import Snapshot, put, take
 
@@ -131,7 +131,7 @@ def create(
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
     params.type_k = params.type_v = model.options.kv.number
     # llama.cpp rounds a sequence's part up by itself, and says so when there are several.
-    params.n_ctx = -(-ctxsize // CTX_PAD) * CTX_PAD * slots
+    params.n_ctx = padded(ctxsize) * slots
     params.n_batch = n_batch or ctxsize
     params.n_ubatch = max(1, min(n_ubatch, ctxsize))
     params.n_seq_max = slots

@@ -22,7 +22,7 @@ from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.state import DEFAULT_BATCH, EngineState
-from infd.engine.swap import bring_back, put_away
+from infd.engine.swap import bring_back, save
 
 _log = structlog.get_logger("infd.engine.worker")
 
@@ -106,11 +106,15 @@ class Engine(EngineState):
 
     def swap_out(self, *, unsaved: bool) -> bool:
         """Save the KV and free the llama_context until the next run; False: nothing changed.
-        See swap.put_away."""
+        See swap.save."""
         context = self.context
-        if context is None or not put_away(self, context, context.snapshot_key, unsaved=unsaved):
+        if context is None:
             return False
-        self.context = None
+        taking = context.snapshot if context.tokens else lambda: None
+        may_go, away = save(self.swap, taking, context.snapshot_key, unsaved=unsaved)
+        if not may_go:
+            return False
+        self.away, self.asleep, self.context = away, True, None
         context.close()
         return True
 

@@ -185,7 +185,7 @@ class Model:
         the compute buffer, whose largest parts are the attention scores (none with flash
         attention), the feed-forward activations and the logits of the last token.
         """
-        n_ctx = _padded(ctxsize)
+        n_ctx = padded(ctxsize)
         info = self.info
         kv_heads: int = max(1, lib.llama_model_n_head_kv(self.pointer))
         cell = sum(self.options.kv.bytes_for(kv_heads * size) for size in self._head_sizes)
@@ -212,7 +212,7 @@ class Model:
         return self._score_bytes(ctxsize, n_ubatch) > _MOST_SCORE_BYTES
 
     def _score_bytes(self, ctxsize: int, n_ubatch: int) -> int:
-        n_ctx = _padded(ctxsize)
+        n_ctx = padded(ctxsize)
         heads: int = max(1, lib.llama_model_n_head(self.pointer))
         return 4 * heads * n_ctx * min(n_ubatch, n_ctx)
 
@@ -312,7 +312,8 @@ class Model:
         return raw.decode("utf-8", "replace") if raw else None
 
 
-def _padded(ctxsize: int) -> int:
+def padded(ctxsize: int) -> int:
+    """The length that llama.cpp gives a context of so many tokens."""
     return -(-ctxsize // CTX_PAD) * CTX_PAD
 
 

@@ -18,6 +18,7 @@ from infd.engine.scheduler import Share
 from infd.engine.snapshot import Snapshot
 from infd.engine.state import EngineState
 from infd.engine.steps import Want
+from infd.engine.swap import Away
 
 if TYPE_CHECKING:
     from infd.engine.batched import BatchEngine
@@ -80,9 +81,14 @@ class Seat(EngineState):
         self.asleep = False
         self.forget_away()
 
-    def swap_out(self, *, unsaved: bool) -> bool:
-        """Save the KV and leave the slot until the next run; False: nothing changed."""
-        return self._there().put_out(self, unsaved=unsaved)
+    def step_out(self) -> tuple[str, Snapshot | None] | None:
+        """Leave the slot: what is to be saved, and the key to save it with. None: it is in use."""
+        key = self._there().step_out(self)
+        return None if key is None else (key, self.saved)
+
+    def go_away(self, saved: Snapshot | None, away: Away | None) -> bool:
+        """What `step_out` gave need not be kept in memory. False: it is in use again."""
+        return self._there().go_away(self, saved, away)
 
     def close(self) -> None:
         """Leave the batch; twice is harmless."""

@@ -4,12 +4,15 @@ Rules: everything happens on the batch's thread, between steps. Seats that compu
 brought into slots that follow each other; one that has to give its slot away keeps its KV as a
 snapshot outside of the instance, or loses it when that cannot be taken: then its tokens are
 computed again. The instance is made with the first seat, made anew when more runs than slots are
-under way or a longer context comes, and freed with the last seat.
+under way or a longer context comes, and freed with the last seat. Every slot has room for the
+longest context; all slots together never have more than the contexts' sizes added up, which is
+what the model's budget counts. Where sizes differ much there are therefore fewer slots than runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -17,7 +20,7 @@ import structlog
 from infd.engine.context import Decoded
 from infd.engine.errors import ContextError, EngineError
 from infd.engine.instance import Instance, Row
-from infd.engine.model import Model
+from infd.engine.model import Model, padded
 from infd.engine.seat import Seat
 from infd.engine.snapshot import Snapshot, SnapshotError
 from infd.engine.steps import window
@@ -26,7 +29,8 @@ _log = structlog.get_logger("infd.engine.batch")
 
 # More sequences in a step than this make hardly more tokens a second on processors.
 MOST_SLOTS = 64
-FIRST_SLOTS = 4
+# The instance is made smaller when it has so many times what the contexts left may have.
+_SHRINK = 2
 
 
 class Slots:
@@ -46,10 +50,19 @@ class Slots:
     def instance(self) -> Instance:
         """The instance. Raises EngineError when it could not be made anew after a failure."""
         if self._instance is None:
-            longest = max((seat.ctxsize for seat in self._seats), default=1)
-            self._make(FIRST_SLOTS, longest)
+            self._make(1, self._longest)
         assert self._instance is not None
         return self._instance
+
+    @property
+    def _longest(self) -> int:
+        return max((seat.ctxsize for seat in self._seats), default=1)
+
+    @property
+    def _room(self) -> int:
+        """How many slots there may be."""
+        fit = sum(padded(seat.ctxsize) for seat in self._seats) // padded(self._longest)
+        return max(1, min(fit, self._limit))
 
     @property
     def pointer(self) -> Any:
@@ -101,7 +114,7 @@ class Slots:
             self._seats.append(seat)
         try:
             if self.instance.ctxsize < seat.ctxsize:
-                self._remake(self.instance.slots, seat.ctxsize)
+                self._remake(min(self.instance.slots, self._room), seat.ctxsize)
         except ContextError:
             self.dismiss(seat)
             raise
@@ -122,6 +135,14 @@ class Slots:
             self._seats.remove(seat)
         if not self._seats:
             self.close()
+        elif self._instance is not None and (
+            self._instance.slots * self._instance.ctxsize
+            > _SHRINK * sum(seat.ctxsize for seat in self._seats)
+        ):
+            # The memory of contexts that are gone is given back; where that cannot be, later.
+            self._limit = MOST_SLOTS
+            with suppress(ContextError):
+                self._remake(min(self._instance.slots, self._room), self._longest)
 
     def cut(self, seat: Seat, n: int, *, exactly: bool = False) -> int:
         """Let the seat's slot hold its first `n` tokens; how many are left: n, or 0 where it
@@ -133,6 +154,11 @@ class Slots:
             n = 0
         del seat.tokens[n:]
         return n
+
+    def put_out(self, seat: Seat) -> None:
+        """Give the seat's slot away; what it holds is kept outside."""
+        if seat.slot is not None:
+            self._save(seat)
 
     def snapshot(self, seat: Seat) -> Snapshot:
         """A copy of what the seat holds. Raises SnapshotError."""
@@ -158,8 +184,8 @@ class Slots:
     def most(self, runs: int) -> int:
         """How many of so many runs can have a slot at one time: the instance grows for them as
         long as there is memory."""
-        while runs > self.instance.slots < self._limit:
-            slots = min(2 * self.instance.slots, self._limit)
+        while self.instance.slots < min(runs, self._room):
+            slots = min(2 * self.instance.slots, self._room)
             try:
                 self._remake(slots, self.instance.ctxsize)
             except ContextError as error:

@@ -8,7 +8,7 @@ Rules:
 - A background run (far ahead of its reader) takes part when nobody else would, and once a second.
 - A user who got more processor time than its MAX_PROC_THREADS pauses until it has not (`Meter`).
 - In "strict" steps only a few runs take part, so that a gap between two tokens of one of them
-  stays short; the others follow in turn (`Rota`).
+  stays short; the others follow in turn (`Rota`). So it is where there are fewer slots than runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from infd.engine.scheduler import STARVED, Share
 # Runs in a strict step. Kernels compute four rows together: on two cores a step of four took 1.4
 # times as long as one of one, and one of eight 2.7 times.
 STRICT = 4
-# Seconds between two changes of who is in strict steps. A change copies two caches.
+# Seconds between two changes of who takes part. A change copies two caches.
 TENURE = 0.25
 # Rounding of sums of seconds.
 _EPSILON = 1e-9
@@ -100,18 +100,13 @@ class Meters:
             del self.by_share[key]
 
 
-def plan(wants: Sequence[Want], *, budget: int, now: float) -> list[Want]:
-    """Those who take part, with `takes` set, in the order given. None of them is paused.
+def plan(wants: Sequence[Want], *, budget: int) -> list[Want]:
+    """How many tokens each brings (`takes`); those that bring any, in the order given.
 
-    `budget`: tokens of prompts.
+    `budget`: tokens of prompts. None of the wants is paused.
     """
-    for want in wants:
-        want.takes = 0
-    ready = [w for w in wants if not w.background] or list(wants)
-    starved = [w for w in wants if w.background and now - w.served >= STARVED and w not in ready]
-    chosen = ready + starved
     room: dict[int, int] = {}
-    for want in sorted(chosen, key=lambda w: (w.share.virtual, w.arrived)):
+    for want in sorted(wants, key=lambda w: (w.share.virtual, w.arrived)):
         if not want.in_prompt:
             want.takes = 1
             continue
@@ -124,19 +119,21 @@ def plan(wants: Sequence[Want], *, budget: int, now: float) -> list[Want]:
 
 
 class Rota:
-    """Who takes part in strict steps: at most `size` runs, of as many users as can be, changed
-    one at a time so that no step waits for much copying."""
+    """Who takes part where not all can: of as many users as can be, changed one at a time so that
+    no step waits for much copying."""
 
-    def __init__(self, size: int = STRICT) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._members: list[Want] = []
         self._changed = 0.0
 
-    def choose(self, wants: Sequence[Want], now: float) -> list[Want]:
-        """The members among `wants`, in the order given."""
-        members = self._members = [w for w in self._members if w in wants]
-        others = [w for w in wants if w not in members]
-        while others and len(members) < self._size:
+    def choose(self, wants: Sequence[Want], now: float, size: int) -> tuple[list[Want], list[Want]]:
+        """Up to `size` members among those that are no background runs (among all, if there are
+        no others), and the background runs that have waited `STARVED` seconds; as given."""
+        front = [w for w in wants if not w.background] or list(wants)
+        members = self._members = [w for w in self._members if w in front]
+        del members[size:]
+        others = [w for w in front if w not in members]
+        while others and len(members) < size:
             self._join(others, now)
         if others and now - self._changed >= TENURE:
             of = self._count()
@@ -147,7 +144,8 @@ class Rota:
                 leaving = next(w for w in members if w.share is arriving.share)
             members.remove(leaving)
             self._join(others, now)
-        return [w for w in wants if w in members]
+        starved = [w for w in wants if w not in front and now - w.served >= STARVED]
+        return [w for w in wants if w in members], starved
 
     def _join(self, others: list[Want], now: float) -> None:
         of = self._count()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,7 @@ class SwapFolder:
         except BaseException:
             self._free(size)
             raise
-        return Away(self, path, size, len(snapshot.tokens))
+        return Away(self, path, size, len(snapshot.tokens), key)
 
     def _check_disk(self, size: int) -> None:
         try:
@@ -92,15 +93,25 @@ class SwapFolder:
 class Away:
     """A KV on disk: `tokens` of them. Whoever has it discards it."""
 
-    def __init__(self, folder: SwapFolder, path: Path, size: int, tokens: int) -> None:
+    def __init__(
+        self, folder: SwapFolder, path: Path, size: int, tokens: int, key: str
+    ) -> None:
         self.tokens = tokens
         self.path = path
         self._folder = folder
         self._size = size
+        self._key = key
+        self._fetched: Snapshot | None = None
+
+    def fetch(self) -> None:
+        """Read it now, so that `load` need not: for those whose thread others wait for."""
+        with suppress(SnapshotError):  # which `load` says again
+            self._fetched = read(self.path, self._key)
 
     def load(self, key: str) -> Snapshot:
         """What was saved. Raises SnapshotError: see snapshot.read."""
-        return read(self.path, key)
+        fetched = self._fetched
+        return read(self.path, key) if fetched is None or key != self._key else fetched
 
     def discard(self) -> None:
         """Delete the file; twice is harmless."""
@@ -110,21 +121,23 @@ class Away:
         self._folder._free(size)
 
 
-def put_away(state: EngineState, holder: Holder, key: str, *, unsaved: bool) -> bool:
-    """Save what a context holds, so that its memory may be freed: True. What cannot be saved is
-    lost with `unsaved`, else the context is to stay as it is: False."""
-    away = None
-    if holder.tokens:
-        try:
-            if state.swap is None:
-                raise SnapshotError("there is no folder for it")
-            away = state.swap.save(holder.snapshot(), key)
-        except SnapshotError as error:
-            _log.warning("a context was not saved", problem=str(error), freed=unsaved)
-            if not unsaved:
-                return False
-    state.away, state.asleep = away, True
-    return True
+def save(
+    folder: SwapFolder | None, take: Callable[[], Snapshot | None], key: str, *, unsaved: bool
+) -> tuple[bool, Away | None]:
+    """Save what `take` gives, which may be nothing: whether its memory may be freed, and the file.
+
+    What cannot be saved may be freed, and is lost, with `unsaved` only.
+    """
+    try:
+        snapshot = take()
+        if snapshot is None:
+            return True, None
+        if folder is None:
+            raise SnapshotError("there is no folder for it")
+        return True, folder.save(snapshot, key)
+    except SnapshotError as error:
+        _log.warning("a context was not saved", problem=str(error), freed=unsaved)
+        return unsaved, None
 
 
 def bring_back(state: EngineState, holder: Holder, key: str) -> None:

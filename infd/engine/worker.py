@@ -32,7 +32,7 @@ from infd.engine.prefixes import LEAST, Shelf
 from infd.engine.prompt import build_prompt
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
-from infd.engine.swap import SwapFolder
+from infd.engine.swap import SwapFolder, save
 from infd.engine.templates import Renderer
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Worker:
         self._run: RunState | None = None
         self._sink: Sink | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._swapping: asyncio.Task[bool] | None = None
 
     async def start(self) -> None:
         """Make the llama_context, or a place in the batch. Raises ContextError.
@@ -173,7 +174,31 @@ class Worker:
             return False
         if self._engine.swap is None or self._engine.asleep:
             return False
-        return await self._border.call(partial(self._engine.swap_out, unsaved=unsaved))
+        if isinstance(self._engine, Engine):
+            return await self._border.call(partial(self._engine.swap_out, unsaved=unsaved))
+        work = self._swap_out_seat(self._engine, self._border, unsaved)
+        # Cancelled, it goes on: a file that nobody knows of would stay.
+        self._swapping = asyncio.get_running_loop().create_task(work)
+        return await asyncio.shield(self._swapping)
+
+    async def _swap_out_seat(self, seat: Seat, border: Border, unsaved: bool) -> bool:
+        """The writing is done beside the batch, whose steps would wait for it."""
+        out = await border.call(seat.step_out)
+        if out is None:
+            return False
+        key, saved = out
+        work = partial(save, seat.swap, lambda: saved, key, unsaved=unsaved)
+        away = None
+        try:
+            may_go, away = await self._there(self._preparer).call(work)
+            if may_go and await self._there(border).call(partial(seat.go_away, saved, away)):
+                return True
+        except RuntimeError:
+            if not self._closing:
+                raise
+        if away is not None:
+            away.discard()
+        return False
 
     async def close(self) -> None:
         """Abort, free, join: the memory is back when it returns.
@@ -260,6 +285,8 @@ class Worker:
             await border.closed()
         else:
             assert self._batch is not None
+            if self._swapping is not None:
+                await asyncio.wait({self._swapping})
             await border.call(self._engine.close)
             await self._batch.leave()
 
@@ -282,6 +309,9 @@ class Worker:
     def _prepare(self, request: RunRequest) -> Prepared:
         messages, shelf = request.messages, self._engine.shelf
         tokens = build_prompt(self._model, self._renderer, messages)
+        away = self._engine.away
+        if away is not None and self._batch is not None and len(tokens) < self._engine.ctxsize:
+            away.fetch()
         if shelf is None or len(tokens) <= LEAST:
             return Prepared(request, tokens)
         head = shelf.heads.length(self._model, self._renderer, messages, tokens)

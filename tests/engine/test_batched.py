@@ -16,7 +16,8 @@ from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
 from infd.engine.sampling import Sampler
 from infd.engine.scheduler import Share
-from infd.engine.slots import FIRST_SLOTS
+from infd.engine.seat import Seat
+from infd.engine.slots import Slots
 from infd.engine.steps import STRICT
 from infd.engine.worker import Failed, Finished, RunRequest, Worker
 
@@ -51,6 +52,12 @@ def requests(n: int, most: int = 40) -> list[RunRequest]:
     ]
 
 
+def slots_of(worker: Worker) -> Slots:
+    assert isinstance(worker._engine, Seat)
+    assert worker._engine.engine is not None
+    return worker._engine.engine._slots
+
+
 class Steps:
     """Remembers the rows of every step."""
 
@@ -70,7 +77,7 @@ async def test_contexts_together_say_what_each_says_alone(
     bench: Bench, models: Models, kind: str
 ) -> None:
     # More than the instance begins with, so that it grows while they run.
-    workers = [await bench.worker(kind, share=Share(str(i % 3), 2)) for i in range(FIRST_SLOTS + 3)]
+    workers = [await bench.worker(kind, share=Share(str(i % 3), 2)) for i in range(7)]
     asked = requests(len(workers))
     prompts = [len((await w.prepare(r)).tokens) for w, r in zip(workers, asked, strict=True)]
     replies = await asyncio.gather(
@@ -86,8 +93,9 @@ async def test_contexts_together_say_what_each_says_alone(
 
 async def test_conversations_go_on_whoever_else_runs(bench: Bench, models: Models) -> None:
     """Slots are fewer than contexts: KVs move between them and wait outside."""
-    n = 2 * FIRST_SLOTS + 1
-    workers = [await bench.worker("demo") for _ in range(n)]
+    # Three slots for nine: all together never have more than the contexts' sizes added up.
+    n = 9
+    workers = [await bench.worker("demo", ctxsize=512 if i else 2048) for i in range(n)]
     asked = requests(n, most=12)
     told = [[*request.messages] for request in asked]
     prompts = [0] * n
@@ -107,6 +115,7 @@ async def test_conversations_go_on_whoever_else_runs(bench: Bench, models: Model
     assert all(len(messages) > 3 for messages in told)
     for worker, prompt in zip(workers, prompts, strict=True):
         follows_the_logits(models("demo"), held(worker), prompt)
+    assert slots_of(workers[0]).instance.slots == 3
 
 
 async def test_a_run_whose_sampler_fails_ends_alone(
@@ -269,8 +278,7 @@ async def test_an_idle_seat_costs_no_slot_and_its_instance_goes_with_the_last(
     assert models("bpe").open_contexts == 1
     for worker in workers[:10]:
         await bench.reply(worker, RunRequest(HELLO, max_tokens=2))
-    slots = workers[0]._engine.engine._slots  # type: ignore[union-attr]
-    assert slots.instance.slots == FIRST_SLOTS
+    assert slots_of(workers[0]).instance.slots == 1
     close: list[Callable[[], object]] = [worker.close for worker in workers]
     await asyncio.gather(*(end() for end in close))  # type: ignore[misc]
     assert models("bpe").open_contexts == 0

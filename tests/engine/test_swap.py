@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
+import threading
 from array import array
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.worker_bench import Bench
+from support.worker_bench import Bench, Reply
 
 from infd.engine.context import LlamaContext
 from infd.engine.errors import ContextError
 from infd.engine.snapshot import Snapshot, SnapshotError
-from infd.engine.swap import LEFT_FREE, SwapFolder
+from infd.engine.swap import LEFT_FREE, Away, SwapFolder
 from infd.engine.worker import Aborted, RunRequest, Worker
 
 MESSAGES = (
@@ -149,12 +151,55 @@ async def test_a_run_is_never_put_out(bench: Bench, folder_of_swaps: SwapFolder)
     asked = await worker.prepare(turn(4))
     out = worker.swap_out()
     step = out.send(None)
-    worker.run(asked, reply_to := type(reply)(worker))
+    worker.run(asked, reply_to := Reply(worker))
     await reply_to.ended.wait()
     assert step is not None
     assert reply_to.finished.tokens_out > 0
     assert not worker.asleep
     out.close()
+
+
+@pytest.mark.parametrize("bench", ["batched"], indirect=True)
+async def test_in_a_batch_a_run_does_not_wait_for_the_writing(
+    bench: Bench, folder_of_swaps: SwapFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its own context's, which then is of no use, nor another's."""
+    stays, leaves = [await begun(bench, "demo", folder_of_swaps) for _ in range(2)]
+    writing, written = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    original = SwapFolder.save
+
+    def held_up(folder: SwapFolder, snapshot: Snapshot, key: str) -> Away:
+        away = original(folder, snapshot, key)
+        loop.call_soon_threadsafe(writing.set)
+        written.wait()
+        return away
+
+    monkeypatch.setattr(SwapFolder, "save", held_up)
+    prepared = [await worker.prepare(turn(4)) for worker in (stays, leaves)]
+    leaving = asyncio.ensure_future(leaves.swap_out())
+    await writing.wait()
+    assert leaves.tokens_used > 0
+    replies = [Reply(stays), Reply(leaves)]
+    for worker, asked, reply in zip((stays, leaves), prepared, replies, strict=True):
+        worker.run(asked, reply)
+        await reply.ended.wait()
+    assert replies[0].text == replies[1].text
+    assert replies[1].finished.tokens_cached == replies[0].finished.tokens_cached > 0
+    written.set()
+    assert not await leaving
+    assert not leaves.asleep
+    assert (files(folder_of_swaps), folder_of_swaps.used) == ([], 0)
+    # One that is closed meanwhile leaves nothing either.
+    writing.clear()
+    written.clear()
+    leaving = asyncio.ensure_future(leaves.swap_out())
+    await writing.wait()
+    closing = asyncio.ensure_future(leaves.close())
+    written.set()
+    await closing
+    assert not await leaving
+    assert (files(folder_of_swaps), folder_of_swaps.used) == ([], 0)
 
 
 async def test_an_interruption_reaches_a_run_that_is_brought_back(
