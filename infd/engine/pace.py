@@ -17,11 +17,12 @@ from __future__ import annotations
 SLICE_MS = 150
 # Nobody waits: a call may take so many slices.
 ALONE = 4.0
-# Kernels take tokens by fours to sixteens. Of a 1.1 B model on AVX2, one thread: 1 token 55 ms,
-# 4 tokens 46 each, 8 tokens 35, 16 and more 28; with AMX 16 tokens take hardly more than one.
-LEAST = 8
-GRAIN = 8
-# Before anything is known.
+# What a token takes falls with the tokens of a call, one thread on AVX2: for a 1.1 B model from
+# 55 ms alone to 35 in a call of 8 and 28 in one of 16 or more; for a 0.5 B model at 1,536 tokens'
+# depth with flash attention from 36 (8) to 32 (32) to 17 (64 and more, where its tiles begin).
+LEAST = GRAIN = 8
+LEAST_ALONE = GRAIN_ALONE = 64
+# Before anything is known, beside others.
 FIRST = 16
 # How much a new measurement counts.
 _NEW = 0.4
@@ -58,12 +59,11 @@ class Pace:
         return known[near] * near / threads if near else 0.0
 
     def piece(self, threads: int, slice_s: float, *, contended: bool) -> int:
-        """How many tokens the next call may carry, `LEAST` or more.
-
-        `contended`: others wait for cores.
-        """
+        """How many tokens the next call may carry. `contended`: others wait for cores; else it is
+        `LEAST_ALONE` or more, below which much of the speed would be lost."""
         per_token = self.per_token(threads)
         if not per_token:
-            return FIRST
-        tokens = int(slice_s * (1.0 if contended else ALONE) / per_token)
-        return max(LEAST, tokens // GRAIN * GRAIN)
+            return FIRST if contended else LEAST_ALONE
+        if contended:
+            return max(LEAST, int(slice_s / per_token) // GRAIN * GRAIN)
+        return max(LEAST_ALONE, int(ALONE * slice_s / per_token) // GRAIN_ALONE * GRAIN_ALONE)

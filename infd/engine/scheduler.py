@@ -84,8 +84,8 @@ class Turn(Place):
 
     @property
     def contended(self) -> bool:
-        """Whether others wait for cores."""
-        return bool(self._policy.queue)
+        """Whether others wait for cores, background work aside."""
+        return any(not place.background for place in self._policy.queue)
 
     def position(self) -> int:
         """1 for the next to be served; 0 when it does not wait."""

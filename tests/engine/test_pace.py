@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infd.engine.pace import ALONE, FIRST, GRAIN, LEAST, Pace
+from infd.engine.pace import ALONE, FIRST, LEAST, LEAST_ALONE, Pace
 
 SECONDS = st.floats(1e-5, 0.1)
 """Of one token."""
@@ -26,16 +26,18 @@ def test_a_piece_takes_a_slice_or_is_the_least(
         pace.learn(tokens, threads, per_token * tokens)
     piece = pace.piece(threads, slice_s, contended=contended)
     most = slice_s * (1 if contended else ALONE)
-    assert piece >= LEAST
-    assert piece % GRAIN == 0
-    assert piece == LEAST or piece * per_token <= most * 1.01
-    assert (piece + 2 * GRAIN) * per_token >= most * 0.99
+    least = LEAST if contended else LEAST_ALONE
+    assert piece >= least
+    assert piece % least == 0
+    assert piece == least or piece * per_token <= most * 1.01
+    assert (piece + 2 * least) * per_token >= most * 0.99
 
 
 def test_before_anything_is_known() -> None:
     pace = Pace()
     assert pace.per_token(1) == 0
-    assert pace.piece(1, 0.15, contended=True) == pace.piece(2, 10, contended=False) == FIRST
+    assert pace.piece(1, 0.15, contended=True) == FIRST
+    assert pace.piece(2, 0.15, contended=False) == LEAST_ALONE
     # Too little to measure by, and what cannot be.
     pace.learn(LEAST - 1, 1, 1.0)
     pace.learn(512, 0, 1.0)

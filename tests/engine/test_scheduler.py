@@ -177,6 +177,19 @@ def test_positions_count_those_ahead() -> None:
     assert [t.position() for t in (holder, second, first, back)] == [0, 1, 2, 3]
 
 
+def test_a_turn_is_contended_while_others_than_background_work_wait() -> None:
+    clock = Clock(1, [9, 9])
+    holder, back, other = clock.turn(0), clock.turn(1), clock.turn(1)
+    clock.ask(holder)
+    clock.ask(back, background=True)
+    assert not holder.contended
+    clock.ask(other)
+    assert holder.contended
+    clock.done(holder)
+    assert other.held
+    assert not other.contended
+
+
 def observe(policy: Policy, seconds: float, share_of_time: float, clock: list[float]) -> list[bool]:
     seen = []
     for _ in range(round(seconds / 0.05)):

@@ -12,7 +12,7 @@ from support.worker_bench import HELLO, Bench, held
 
 from infd.engine import rhythm
 from infd.engine.errors import TemplateError, TokenizeError
-from infd.engine.pace import LEAST
+from infd.engine.pace import LEAST_ALONE
 from infd.engine.plain import PlainChat, PlainLoop
 from infd.engine.sampling import SamplingParams
 from infd.engine.scheduler import Share
@@ -98,7 +98,7 @@ async def test_prompts_go_in_pieces_of_the_batch(bench: Bench, batch: int) -> No
     # A piece may be cut shorter, so that others need not wait long for its end.
     pieces = [b - a for a, b in pairwise([0, *reply.progress, prompt])]
     assert max(pieces) <= step
-    assert all(piece >= min(step, LEAST) for piece in pieces[:-1])
+    assert all(piece >= min(step, rhythm.LEAST) for piece in pieces[:-1])
     whole = await bench.worker(ctxsize=300)
     assert reply.text == (await bench.reply(whole, request)).text
     # A change binds from the next prompt on.
@@ -111,7 +111,7 @@ async def test_prompts_go_in_pieces_of_a_slice(bench: Bench) -> None:
     request = RunRequest((("user", "count " * 80),), max_tokens=10)
     # No token is computed in a nanosecond, so every piece is the least there is.
     bench.scheduler.slice_ms = 1e-6
-    least = LEAST if bench.placement == "dedicated" else rhythm.LEAST
+    least = LEAST_ALONE if bench.placement == "dedicated" else rhythm.LEAST
     worker = await bench.worker("spm", ctxsize=600)
     await bench.reply(worker, request)  # the first one learns what tokens take
     await worker.clear()
