@@ -61,6 +61,8 @@ class ModelInfo:
     """Why it can hold no conversation, as a sentence; empty when it can."""
     is_recurrent: bool
     """Its memory cannot be cut back to a prefix (recurrent and hybrid models)."""
+    is_hybrid: bool = False
+    """Its memory has a recurrent part and a KV cache."""
     n_swa: int = 0
     """Tokens that a sliding-window layer looks back; 0: every layer sees all."""
 
@@ -295,6 +297,7 @@ class Model:
             is_recurrent=bool(
                 lib.llama_model_is_recurrent(pointer) or lib.llama_model_is_hybrid(pointer)
             ),
+            is_hybrid=bool(lib.llama_model_is_hybrid(pointer)),
             n_swa=lib.llama_model_n_swa(pointer),
         )
 

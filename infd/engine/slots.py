@@ -74,11 +74,16 @@ class Slots:
         self._at = [None] * slots
 
     def _remake(self, slots: int, ctxsize: int) -> None:
-        """Another instance in place of this one; every KV is kept outside meanwhile.
+        """Another instance in place of this one; every KV is kept outside meanwhile, or computed
+        again where it fits no other number of slots.
 
         Raises ContextError: then it is as large as before.
         """
         before = self.instance
+        if before.fixed and slots != before.slots:
+            for lost in self._seats:
+                lost.saved = None
+                lost.tokens.clear()
         for seat in self._at:
             if seat is not None:
                 self._save(seat)

@@ -6,6 +6,11 @@ into a llama_context, so they are its thread's; both release the GIL. What is pu
 context of the same model and the same `layout` (see LlamaContext): llama.cpp looks at the shapes
 and refuses others, but two models of one shape it cannot tell apart.
 
+llama.cpp writes, for a context of several sequences with a cache each ("streams"), how many tokens
+of the sequence every stream has, all but one of them 0, and reads that back into as many streams
+only. Here a snapshot is always in the form of a context with one stream, so that it goes into any.
+Not so where a state has several parts (sliding windows, hybrid models): those stay as they are.
+
 A file carries a key and a checksum: bytes that were not written by this build of the library, for
 this model, with these settings, or that changed on their way, are never given to llama.cpp, whose
 reader trusts them. It is a cache: nothing is synchronised to the disk, and who cannot read one
@@ -28,6 +33,9 @@ from typing import Any
 from infd.engine.errors import EngineError
 from infd.engine.library import lib
 
+_U32 = struct.Struct("=I")
+# A mark and a sequence's number stand before a state (llama-context.cpp, state_seq_get_data).
+_FRONT = 8
 _MAGIC = b"infd-KV\n"
 _VERSION = 1
 _DIGEST = 32
@@ -54,27 +62,52 @@ class Snapshot:
         return len(self.data) + len(self.tokens) * self.tokens.itemsize
 
 
-def take(pointer: Any, seq_id: int, tokens: Sequence[int]) -> Snapshot:
+def take(pointer: Any, seq_id: int, tokens: Sequence[int], *, streams: int = 1) -> Snapshot:
     """Copy a sequence out of the context at `pointer`; `tokens` are what it holds.
 
-    Raises SnapshotError; the context is as before.
+    `streams`: how many the context has, 1 where the state is to be left as it is. Raises
+    SnapshotError; the context is as before.
     """
     size = lib.llama_state_seq_get_size(pointer, seq_id)
     data = bytearray(size)
     if not size or lib.llama_state_seq_get_data(pointer, _bytes(data), size, seq_id) != size:
         raise SnapshotError("llama.cpp gave no state of the sequence")
+    if streams > 1:
+        _to_one_stream(data, seq_id, streams)
     return Snapshot(array("i", tokens), data)
 
 
-def put(pointer: Any, seq_id: int, snapshot: Snapshot) -> bool:
+def put(pointer: Any, seq_id: int, snapshot: Snapshot, *, streams: int = 1) -> bool:
     """Make a sequence of the context at `pointer` hold what the snapshot does, in place of what
-    it held; False: llama.cpp refused, and the sequence is to be cleared."""
-    size = len(snapshot.data)
-    read: int = lib.llama_state_seq_set_data(pointer, _bytes(snapshot.data), size, seq_id)
+    it held; False: llama.cpp refused, and the sequence is to be cleared. `streams`: see `take`."""
+    data = snapshot.data
+    if streams > 1:
+        # Which of the streams it was in does not matter: the sequence's own is filled.
+        whole = memoryview(data)
+        data = bytearray().join(
+            (
+                whole[:_FRONT],
+                _U32.pack(streams),
+                whole[_FRONT + _U32.size :],
+                bytes(_U32.size * (streams - 1)),
+            )
+        )
+    size = len(data)
+    read: int = lib.llama_state_seq_set_data(pointer, _bytes(data), size, seq_id)
     if read != size:
         return False
     last: int = lib.llama_memory_seq_pos_max(lib.llama_get_memory(pointer), seq_id)
     return last == len(snapshot.tokens) - 1
+
+
+def _to_one_stream(data: bytearray, stream: int, streams: int) -> None:
+    """Leave out the empty streams before and behind the one that holds the sequence."""
+    before, behind = _U32.size * stream, _U32.size * (streams - 1 - stream)
+    head = _U32.pack(streams) + bytes(before)
+    if data[_FRONT : _FRONT + len(head)] != head or data[len(data) - behind :] != bytes(behind):
+        raise SnapshotError("llama.cpp's state has a form that infd does not know")
+    del data[len(data) - behind :]
+    data[: _FRONT + len(head)] = data[:_FRONT] + _U32.pack(1)
 
 
 def _bytes(data: bytearray) -> Any:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infd.engine.context import Decoded, LlamaContext
+from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
 from infd.engine.snapshot import Snapshot, SnapshotError, read, write
 
@@ -48,6 +49,33 @@ def test_going_on_from_a_snapshot_equals_going_on_without(models: Models, kind: 
     assert (logits_after(first, TOKENS[120:121]) == logits_after(second, TOKENS[120:121])).all()
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize("kind", ["bpe", "quantised", "recurrent", "demo"])
+def test_a_snapshot_goes_into_instances_of_any_number_of_slots(models: Models, kind: str) -> None:
+    first = held(models(kind), TOKENS[:100])
+    expected = logits_after(held_again := held(models(kind), TOKENS[:100]), [7])
+    snapshot, chain = first.snapshot(), [(1, 0), (4, 2), (2, 1), (5, 4), (5, 0), (1, 0)]
+    for slots, slot in chain:
+        instance = Instance(models(kind), slots=slots, ctxsize=256)
+        assert instance.put(slot, snapshot)
+        snapshot = instance.take(slot, TOKENS[:100])
+        instance.close()
+    assert first.restore(snapshot)
+    # Not a bit was lost on the way.
+    assert (logits_after(first, [7]) == expected).all()
+    first.close()
+    held_again.close()
+
+
+def test_a_sliding_window_passes_between_as_many_slots_only(models: Models) -> None:
+    three, other = (Instance(models("sliding"), slots=n, ctxsize=256) for n in (3, 2))
+    assert three.layout != other.layout
+    row = Row(0, 0, TOKENS[:100], wants_logits=True)
+    assert three.decode([row])[0] is Decoded.OK
+    assert three.put(2, three.take(0, TOKENS[:100]))
+    three.close()
+    other.close()
 
 
 def test_a_snapshot_goes_into_contexts_of_other_sizes(models: Models) -> None:
