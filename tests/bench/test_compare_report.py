@@ -16,7 +16,7 @@ from infd.bench.report import Row
 ABOUT: dict[str, Any] = {
     "infd": "0.1.0", "commit": "abc1234", "library": "llama-cpp-python 0", "python": "3.11.0",
     "date": "2026-01-02T03:04:05+00:00", "processor": "a processor", "cores": 2,
-    "memory": "1 kB", "system": "Linux", "load": 0.0, "rounds": 3, "kernels": ["AVX2"],
+    "memory": "25165824 kB", "system": "Linux", "load": 0.0, "rounds": 3, "kernels": ["AVX2"],
     "contenders": {"infd dedicated": "infd serve"}, "same_library": True,
     "libraries": {"libllama.so.0": "llama_cpp/lib/libllama.so.0"},
 }  # fmt: skip
@@ -123,8 +123,10 @@ def test_the_table_of_figures_has_a_column_for_each_contender(found: Found) -> N
 
 
 def test_the_readme_gets_the_section_between_its_marks(found: Found) -> None:
+    found.notes.append("large, turn 10, llama-server: it left")
     section = report.section(ABOUT, found, {LARGE: "A model"}, "tests/bench/comparison.png")
-    assert "2026-01-02" in section
+    for word in ("2026-01-02", "24 GiB", "- large, turn 10, llama-server: it left"):
+        assert word in section
     assert "](tests/bench/comparison.png)" in section
     before = f"# infd\n\n{report.BEGIN}\nyesteryear\n{report.END}\n\n## More\n"
     after = report.put(before, section)

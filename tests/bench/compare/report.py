@@ -163,20 +163,32 @@ def section(about: dict[str, Any], found: Found, models: dict[str, str], plot: s
     same = about.get("same_library")
     parts = [
         f"`python tests/bench/compare`, {about['date'][:10]}, {about['processor']}, "
-        f"{about['cores']} cores, {about['memory']}; {about['library']}, infd {about['commit']}, "
+        f"{about['cores']} cores, {_gigabytes(about['memory'])}; {about['library']}, "
+        f"infd {about['commit']}, "
         f"Python {about['python']}: medians of {about['rounds']} interleaved rounds, ratios taken "
         "within a round. "
         + ("All contenders ran on the same libllama. " if same else
            "llama-server ran on a build of its own from the same sources. " if same is False
            else "llama-server was not there. ")
-        + "Every figure, flag and version: [comparison.json](tests/bench/comparison.json)."
+        + f"Each had {about['cores']} threads, greedy sampling, the same tokens, and its own "
+        "defaults beyond that; llama-cpp-python's server computes one request at a time. Beside a "
+        "stream, the prompt of 4,000 tokens was aborted after the first 512, whose speed is given. "
+        "Every figure, flag and version: [comparison.json](tests/bench/comparison.json)."
     ]  # fmt: skip
     if plot:
         parts.append(f"![Speed of infd and other servers, side by side]({plot})")
     parts.append(_markdown(results(found)))
     for subject in found.values:
         parts.append(f"{models[subject]}:\n\n{_markdown(figures(found, subject))}")
+    if found.notes:
+        parts.append("\n".join(["What did not work:\n", *(f"- {note}" for note in found.notes)]))
     return "\n\n".join(parts)
+
+
+def _gigabytes(memory: str) -> str:
+    """Memory as /proc/meminfo gives it, for people."""
+    count, _, unit = memory.partition(" ")
+    return f"{int(count) / 2**20:.0f} GiB" if unit == "kB" and count.isdigit() else memory
 
 
 def put(readme: str, text: str) -> str:
