@@ -5,6 +5,7 @@ than the daemon: contexts don't either, so what one that was killed left is dele
 A name says nothing, and no name is used twice. All files together take at most `limit` bytes, and
 the last of the disk is left to those who need it more: accounts are on the same one.
 What cannot be saved or read again is computed again from the conversation: a line in the log.
+While a KV is saved or brought back it is in memory twice.
 
 Used from every engine's thread; nothing is read or written under the lock.
 """
@@ -93,9 +94,7 @@ class SwapFolder:
 class Away:
     """A KV on disk: `tokens` of them. Whoever has it discards it."""
 
-    def __init__(
-        self, folder: SwapFolder, path: Path, size: int, tokens: int, key: str
-    ) -> None:
+    def __init__(self, folder: SwapFolder, path: Path, size: int, tokens: int, key: str) -> None:
         self.tokens = tokens
         self.path = path
         self._folder = folder

@@ -10,19 +10,25 @@ from typing import Any
 
 import pytest
 from support import daemon as daemons
+from support import scripted_daemon
 from support.daemon import BUNDLED, Daemon, until
 from support.raw_client import RawClient
+from support.scripted_daemon import Script
 
 ASKED = ("My name is Ada.", "What is my name?", "Count from 3 to 7.")
 LARGE = 1 << 20
 
 
 @contextmanager
-def entered(**config: Any) -> Iterator[tuple[Daemon, RawClient]]:
-    """A daemon with these keys and room for many contexts, and its superuser."""
+def entered(script: Script | None = None, **config: Any) -> Iterator[tuple[Daemon, RawClient]]:
+    """A daemon with these keys and room for many contexts, and its superuser. `script`: what it
+    does by."""
     demo = {"path": str(BUNDLED), "load": True, "ctxsize": LARGE}
     values = {"models": {"demo": demo}, "prefix_memory": 0, **config}
-    with daemons.run(config=values) as daemon, RawClient(daemon) as client:
+    started: dict[str, Any] = {}
+    if script is not None:
+        started = {"program": (scripted_daemon.__file__,), "env": script.env}
+    with daemons.run(config=values, **started) as daemon, RawClient(daemon) as client:
         yield daemon, client.login("admin", daemon.admin)
 
 
@@ -173,3 +179,27 @@ def test_more_contexts_than_memory_holds(
         replies = {reply for c in made for reply, _, _ in talk(client, c, "What is my name?")}
         assert len(replies) == 1
         assert daemon.wait_log("a context was not restored; it is computed again")
+
+
+def test_idle_contexts_leave_memory_before_a_new_one_is_refused_for_want_of_it(
+    placement: str, tmp_path: Path, undisturbed: list[tuple[str, int, int]]
+) -> None:
+    if placement == "batched":
+        pytest.skip("the contexts of a batch share one instance: none takes memory of its own")
+    script = Script(tmp_path)
+    with entered(script, context_swap_idle=0) as (daemon, client):
+        made = [client.context(size=1024) for _ in range(3)]
+        for ctxid in made:
+            talk(client, ctxid, ASKED[0])
+        assert files(daemon) == []
+        script.on("open", "fail the machine has no memory")
+        client.refused(2007, "inf_create_context", MODEL="demo", CTXSIZE=1024)
+        assert len(files(daemon)) == 3
+        # The token budget is another matter: no context leaves for it.
+        client.ask(made[0], ASKED[1], MAX_TOKENS=24)
+        client.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=LARGE)
+        assert len(files(daemon)) == 2
+        script.off("open")
+        client.context(size=1024)
+        for ctxid in made[1:]:
+            assert talk(client, ctxid, ASKED[1]) == undisturbed[1:2]
