@@ -168,6 +168,7 @@ class BatchEngine:
         self.works.remove(work)
         if not self.works:
             self._turn.release()
+            self._slots.rest()
         work.emit(event)
 
     def _finish(self, work: Work, reason: str) -> None:

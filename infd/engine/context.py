@@ -19,6 +19,7 @@ from infd.engine.errors import ContextError
 from infd.engine.library import captured_log, last_error, lib, version
 from infd.engine.model import Model, padded
 from infd.engine.options import MOST_LOOKUP
+from infd.engine.pools import Team
 from infd.engine.snapshot import Snapshot, put, take
 
 # llama_decode's results (llama.h).
@@ -194,7 +195,8 @@ class LlamaContext:
         self.memory = made.memory
         self.layout = made.layout
         self._flag = made.flag
-        self._threads = (1, 1)
+        self._threads = (0, 0)
+        self._team = Team(made.pointer)
         self._kv: Any = lib.llama_get_memory(self.pointer)
         # pos, seq_id and logits left NULL mean: after what is there, sequence 0, the last token.
         self._batch = lib.llama_batch()
@@ -325,6 +327,12 @@ class LlamaContext:
         if self._threads != (n, n_batch):
             self._threads = (n, n_batch)
             lib.llama_set_n_threads(self.pointer, n, n_batch)
+            self._team.resize(max(n, n_batch))
+
+    def rest(self) -> None:
+        """Give threads back: nothing is computed until `set_threads`."""
+        self._threads = (0, 0)
+        self._team.rest()
 
     def abort(self) -> None:
         """End the decode that runs, and every later one until `rearm`. From any thread."""
@@ -345,6 +353,7 @@ class LlamaContext:
         """Free it now; twice is harmless."""
         pointer, self.pointer = self.pointer, None
         if pointer is not None:
+            self._team.rest()
             lib.llama_free(pointer)
             self._kv = None
             self.tokens.clear()

@@ -210,6 +210,7 @@ class Engine(EngineState):
             return self.finished(reason, run, seed, cached, started, evaluated)
         finally:
             self.in_prompt = False
+            context.rest()
             self.turn.release()
 
     def _want(self) -> int:

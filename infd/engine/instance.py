@@ -17,6 +17,7 @@ from typing import Any
 from infd.engine.context import Decoded, create, reaches
 from infd.engine.library import lib
 from infd.engine.model import Model
+from infd.engine.pools import Team
 from infd.engine.snapshot import Snapshot, put, take
 
 # Pieces of prompts gain nothing from larger micro-batches, and a small one keeps plain attention,
@@ -59,6 +60,7 @@ class Instance:
         self._flag = made.flag
         self._kv: Any = lib.llama_get_memory(self.pointer)
         self._threads = 0
+        self._team = Team(made.pointer)
         self._tokens = (ctypes.c_int32 * room)()
         self._positions = (ctypes.c_int32 * room)()
         self._counts = (ctypes.c_int32 * room)(*[1] * room)
@@ -131,6 +133,12 @@ class Instance:
         if self._threads != n:
             self._threads = n
             lib.llama_set_n_threads(self.pointer, n, n)
+            self._team.resize(n)
+
+    def rest(self) -> None:
+        """Give threads back: nothing is computed until `set_threads`."""
+        self._threads = 0
+        self._team.rest()
 
     def abort(self) -> None:
         """End the decode that runs, and every later one until `rearm`. From any thread."""
@@ -144,6 +152,7 @@ class Instance:
         """Free it now; twice is harmless."""
         pointer, self.pointer = self.pointer, None
         if pointer is not None:
+            self._team.rest()
             lib.llama_free(pointer)
             self._kv = None
             self.model.closed()

@@ -8,6 +8,7 @@ the rest is dropped, except on a thread that captures it (`captured_log`).
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 import llama_cpp as lib
 import structlog
 
-__all__ = ["ERROR", "INFO", "WARN", "captured_log", "kernels", "last_error", "lib", "version"]
+__all__ = ["ERROR", "INFO", "WARN", "captured_log", "kernels", "last_error", "lib", "shared",
+           "version"]  # fmt: skip
 
 _log = structlog.get_logger("infd.engine.llama")
 
@@ -107,6 +109,19 @@ def last_error(lines: list[tuple[int, str]]) -> str:
             head, colon, rest = line.partition(": ")
             return rest if colon and rest and " " not in head else line
     return ""
+
+
+def shared(name: str) -> ctypes.CDLL | None:
+    """A library that llama.cpp brought along, as it is loaded, for functions that the package has
+    no names for; None: it is not there under this name ("ggml-cpu")."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8") as maps:
+            paths = {line.split(None, 5)[5].rstrip("\n") for line in maps if ".so" in line}
+    except OSError:
+        return None
+    # The package's folder holds copies under other names; another one would be loaded anew.
+    found = [path for path in paths if os.path.basename(path).startswith(f"lib{name}.so")]
+    return ctypes.CDLL(found[0]) if len(found) == 1 else None
 
 
 def version() -> str:
