@@ -268,7 +268,7 @@ def test_logits_of_every_row_are_those_of_one_after_the_other(
         n = model.info.n_vocab
         for row in range(2, 11):
             got = list(lib.llama_get_logits_ith(context.pointer, row)[:n])
-            assert got == pytest.approx(alone[4 + row], abs=1e-3)
+            assert got == pytest.approx(alone[4 + row], abs=2e-2)
         for rows in (0, 12, 40):
             with pytest.raises(ValueError):
                 context.decode_rows(tokens[4:], rows)
