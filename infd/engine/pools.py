@@ -5,8 +5,8 @@ then make a sixth of the bundled model's tokens a second, and one thread loses 4
 
 Rules: a pool computes for one context at a time, so a context has one only while it was granted
 threads (`Team`), and gives it back for the next. Its threads spin for `_SPIN` between two calls,
-then they sleep: the cores are others' again. ggml's functions are not in the Python package; where they are not
-found as they are in version 0.3.36, or look different, contexts compute without pools.
+then they sleep: the cores are others' again. ggml's functions are not in the Python package; where
+they are not found as they are in version 0.3.36, or look different, contexts compute without pools.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _POLL = 50
 """ggml.c, ggml_threadpool_params_init: what `poll` is before it is set."""
 _SPIN = 1
 """131,072 rounds of waiting, some 4 ms (ggml-cpu.c, ggml_graph_compute_poll_for_work). Asleep,
-threads take so long to wake that two make 0.5 to 1.2 times one thread's tokens of the bundled model;
-spinning, 1.3 to 1.5 times (2 cores, depths of 20 to 500 tokens)."""
+threads take so long to wake that two make 0.5 to 1.2 times one thread's tokens of the bundled
+model; spinning, 1.3 to 1.5 times (2 cores, depths of 20 to 500 tokens)."""
 
 
 class _Params(ctypes.Structure):
