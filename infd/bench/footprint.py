@@ -32,10 +32,10 @@ def contexts(
     size = subject.ctxsize
     # A word of a synthetic model is a token; leave room for the template's.
     words = size - 64 if subject.synthetic else size // 8
-    prompt = text(words)
     made = [wire.context(subject.name, size) for _ in range(count)]
-    for ctxid in made:
-        wire.say(ctxid, prompt, 2)
+    for number, ctxid in enumerate(made):
+        # Prompts that begin alike would be kept for contexts to come, and counted here.
+        wire.say(ctxid, text(words, number), 2)
     full = daemon.resident()
     each = plain.memory(ctxsize=size, n_ubatch=min(BATCH, size))
     weights = int(plain.about["weights"])

@@ -210,7 +210,8 @@ class Engine(EngineState):
             return self.finished(reason, run, seed, cached, started, evaluated)
         finally:
             self.in_prompt = False
-            context.rest()
+            if self.context is not None:
+                self.context.rest()
             self.turn.release()
 
     def _want(self) -> int:
