@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infd.engine.context import Decoded, LlamaContext
+from infd.engine.instance import Instance, Row
+from infd.engine.library import lib
 from infd.engine.model import Model
 from infd.engine.snapshot import Snapshot, SnapshotError, read, write
 
@@ -61,6 +63,36 @@ def test_a_snapshot_goes_into_contexts_of_other_sizes(models: Models) -> None:
     assert smaller.tokens == []
     for context in (first, larger, smaller):
         context.close()
+
+
+@pytest.mark.parametrize("kind", ["bpe", "quantised", "recurrent", "sliding"])
+@pytest.mark.parametrize(("slots", "slot", "others"), [(1, 0, 4), (3, 1, 1), (2, 0, 5), (4, 3, 2)])
+def test_a_snapshot_goes_into_instances_of_more_and_fewer_slots(
+    models: Models, tmp_path: Path, kind: str, slots: int, slot: int, others: int
+) -> None:
+    """A batch's instance that grows must not lose what everybody has said."""
+    first = Instance(models(kind), slots=slots, ctxsize=256)
+    second = Instance(models(kind), slots=others, ctxsize=512)
+    try:
+        for at in range(slots):
+            wanted = TOKENS[:100] if at == slot else TOKENS[100 : 120 + at]
+            assert first.decode([Row(at, 0, wanted, False)])[0] is Decoded.OK
+        write(tmp_path / "kv", first.take(slot, TOKENS[:100]), KEY)
+        snapshot = read(tmp_path / "kv", KEY)
+        assert all(second.put(at, snapshot) for at in range(others))
+        # As it was copied, and as the copy would be copied again.
+        assert first.put(slot, second.take(others - 1, TOKENS[:100]))
+        alone = held(models(kind), TOKENS[:100])
+        expected = logits_after(alone, TOKENS[150:160])
+        alone.close()
+        for instance, at in ((first, slot), (second, 0), (second, others - 1)):
+            result, (where,) = instance.decode([Row(at, 100, TOKENS[150:160], True)])
+            assert result is Decoded.OK
+            row = lib.llama_get_logits_ith(instance.pointer, where)
+            np.testing.assert_allclose(row[: len(expected)], expected, atol=2e-2)
+    finally:
+        first.close()
+        second.close()
 
 
 def test_bytes_that_llama_cpp_refuses_leave_a_usable_context(models: Models) -> None:
