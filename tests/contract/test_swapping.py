@@ -173,3 +173,27 @@ def test_more_contexts_than_memory_holds(
         replies = {reply for c in made for reply, _, _ in talk(client, c, "What is my name?")}
         assert len(replies) == 1
         assert daemon.wait_log("a context was not restored; it is computed again")
+
+
+def test_destroying_and_clearing_a_context_on_its_way_in(placement: str) -> None:
+    """Others are being pressed out for it: its run must not be begun any more."""
+    if placement == "batched":
+        pytest.skip("the contexts of a batch share one instance: none takes memory of its own")
+    with entered(context_swap_idle=0, context_memory="12MiB") as (daemon, client):
+        made = [client.context(size=1024) for _ in range(6)]
+        for ctxid in made:
+            talk(client, ctxid, ASKED[0])
+        for end in ("inf_destroy_context", "inf_clear_context_history"):
+            # The first is out; for its run another one leaves.
+            ctxid = made.pop(0)
+            msgid = client.say(ctxid, ASKED[1])
+            keys = {"STOK": client.stok, "CTXID": ctxid}
+            sent = [
+                client.connection.send_request("exec_execute_input", {**keys, "MSGID": [msgid]}),
+                client.connection.send_request(end, keys),
+            ]
+            # In one piece: the second is looked at while the first waits.
+            client.socket.sendall(b"".join(wire for _, wire in sent))
+            refused, ended = (client.read(seq).code for seq, _ in sent)
+            assert (refused, ended) == (2005 if end == "inf_destroy_context" else 3009, 2000)
+        assert talk(client, made[0], ASKED[1])[0][0]
