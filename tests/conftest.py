@@ -36,8 +36,11 @@ BOTH_PLACEMENTS = frozenset({
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.path.stem in BOTH_PLACEMENTS:
+        # Marked with a reason: it is about what only this placement has.
+        alone = metafunc.definition.get_closest_marker("dedicated")
+        placements = daemons.PLACEMENTS[:1] if alone else daemons.PLACEMENTS
         metafunc.fixturenames.insert(0, "placement")
-        metafunc.parametrize("placement", daemons.PLACEMENTS, indirect=True, scope="session")
+        metafunc.parametrize("placement", placements, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -205,14 +205,12 @@ class Context:
         self._abort_wanted = False
         try:
             await self.tenant.come_in()
+            self._check_attempt(attempt)
             try:
                 prepared = await self._worker.prepare(request)
             except (TemplateError, TokenizeError) as error:
                 raise ExecTokenizationFailed(f"{error}") from None
-            if self.state is State.CLOSED:
-                raise InfContextIdMismatch("The context was ended meanwhile.")
-            if self._attempt is not attempt:
-                raise ExecProcessHalted("The context was cleared meanwhile.")
+            self._check_attempt(attempt)
             count = len(prepared.tokens)
             if count >= self.ctxsize:
                 raise ExecTokenLimitExceeded(
@@ -240,6 +238,13 @@ class Context:
             self._timer = self._loop.call_later(self._run_timeout, self._time_out)
         while self._early:
             self._reply.adopt(self._early.popleft())
+
+    def _check_attempt(self, attempt: object) -> None:
+        """Raises InfContextIdMismatch or ExecProcessHalted when it is of no use any more."""
+        if self.state is State.CLOSED:
+            raise InfContextIdMismatch("The context was ended meanwhile.")
+        if self._attempt is not attempt:
+            raise ExecProcessHalted("The context was cleared meanwhile.")
 
     def _not_started(self) -> None:
         """The run was refused: readers who waited for it get what was there before."""
@@ -388,9 +393,8 @@ class Context:
                 "TOKENS_IN": event.tokens_in,
                 "TOKENS_CACHED": event.tokens_cached,
                 "TOKENS_OUT": event.tokens_out,
-                "PROMPT_MS": round(event.prompt_ms),
-                "DECODE_MS": round(event.decode_ms),
+                "PROMPT_MS": round(event.prompt_ms), "DECODE_MS": round(event.decode_ms),
             }
-        )
+        )  # fmt: skip
         self._worker.read_tokens = reply.tokens_read
         self._settle()

@@ -38,7 +38,8 @@ class Tenant:
         asleep = self._worker.asleep or not self._started
         self._started = True
         self._idle_since = None
-        if asleep:
+        # In a batch others' KV leaves the slots for this one's and stays in memory.
+        if asleep or not self._worker.needs:
             await self._residence.make_room()
 
     def rest(self) -> None:

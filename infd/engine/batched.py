@@ -243,7 +243,7 @@ class BatchEngine:
         )
         # Once a second somebody gives up a step for a background run.
         members = members[: max(0, slots - len(starved))]
-        budget = self._rhythm.budget(decoding=decoding)
+        budget = min(self._rhythm.budget(decoding=decoding), self._slots.most_prompt)
         chosen = plan((members + starved)[:slots], budget=budget)
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 

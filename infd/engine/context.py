@@ -112,18 +112,20 @@ class Allocated:
 
 
 def create(
-    model: Model, *, ctxsize: int, n_ubatch: int, n_batch: int | None = None, slots: int = 1
+    model: Model, *, ctxsize: int, n_ubatch: int, n_batch: int | None = None, slots: int = 0
 ) -> Allocated:
-    """A llama_context of `slots` sequences of `ctxsize` tokens each, one thread.
+    """A llama_context of `slots` sequences of `ctxsize` tokens each, one thread; 0: of one, that
+    is never computed together with others.
 
     `n_ubatch`: tokens computed in one graph. `n_batch`: tokens of one call; a context's length
     if not given. Who frees it calls `model.closed()`. Raises ContextError.
     """
     if model.info.cannot_generate:
         raise ContextError(model.info.cannot_generate)
+    together, slots = slots > 0, max(1, slots)
     check_size(model, ctxsize, n_ubatch, slots)
     params = lib.llama_context_default_params()
-    flash = model.flash_attention(ctxsize, n_ubatch)
+    flash = model.flash_attention(ctxsize, n_ubatch, together=together)
     if not flash:
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     elif model.options.flash_attention == "on":

@@ -50,13 +50,6 @@ class Instance:
         self.pointer: Any = made.pointer
         self.memory = made.memory
         self.layout = made.layout
-        # A recurrent model's state says nothing of streams.
-        self._streams = 1 if model.info.is_recurrent else slots
-        self.fixed = model.info.is_hybrid or bool(model.info.n_swa)
-        """Whether snapshots pass only between instances of as many slots."""
-        if self.fixed:
-            self._streams = 1
-            self.layout += f", {slots} sequences"
         self._flag = made.flag
         self._kv: Any = lib.llama_get_memory(self.pointer)
         self._threads = 0
@@ -119,11 +112,11 @@ class Instance:
 
     def take(self, slot: int, tokens: Sequence[int]) -> Snapshot:
         """A copy of what the slot holds. Raises SnapshotError."""
-        return take(self.pointer, slot, tokens, streams=self._streams)
+        return take(self.pointer, slot, tokens)
 
     def put(self, slot: int, snapshot: Snapshot) -> bool:
         """Let the slot hold what the snapshot does; False: it holds nothing now."""
-        if put(self.pointer, slot, snapshot, streams=self._streams):
+        if put(self.pointer, slot, snapshot):
             return True
         self.cut(slot, 0)
         return False

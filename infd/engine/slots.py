@@ -69,21 +69,21 @@ class Slots:
         """The llama_context, to draw tokens from."""
         return self.instance.pointer
 
+    @property
+    def most_prompt(self) -> int:
+        """The most tokens of prompts that one step can carry."""
+        return self.instance.most_prompt
+
     def _make(self, slots: int, ctxsize: int) -> None:
         self._instance = Instance(self.model, slots=slots, ctxsize=ctxsize)
         self._at = [None] * slots
 
     def _remake(self, slots: int, ctxsize: int) -> None:
-        """Another instance in place of this one; every KV is kept outside meanwhile, or computed
-        again where it fits no other number of slots.
+        """Another instance in place of this one; every KV is kept outside meanwhile.
 
         Raises ContextError: then it is as large as before.
         """
         before = self.instance
-        if before.fixed and slots != before.slots:
-            for lost in self._seats:
-                lost.saved = None
-                lost.tokens.clear()
         for seat in self._at:
             if seat is not None:
                 self._save(seat)
@@ -237,7 +237,8 @@ class Slots:
         if other is not None and old is not None:
             self._load(other, old)
         elif other is not None and other in needed:
-            self._load(other, self._spare({*needed, seat}))
+            # Perhaps of a seat that is not needed now: its KV goes out.
+            self._move(other, self._spare({*needed, seat}), ())
 
     def _save(self, seat: Seat) -> None:
         """Take the seat's KV out of its slot."""
@@ -254,6 +255,7 @@ class Slots:
 
     def _load(self, seat: Seat, slot: int) -> None:
         """Put the seat's KV, if there is any, into an empty slot."""
+        assert self._at[slot] is None
         saved, seat.saved = seat.saved, None
         seat.slot = slot
         self._at[slot] = seat

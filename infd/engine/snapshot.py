@@ -4,12 +4,9 @@ onto disk and back.
 Rules: a `Snapshot` never changes and may be shared between threads. `take` and `put` are calls
 into a llama_context, so they are its thread's; both release the GIL. What is put must come from a
 context of the same model and the same `layout` (see LlamaContext): llama.cpp looks at the shapes
-and refuses others, but two models of one shape it cannot tell apart.
-
-llama.cpp writes, for a context of several sequences with a cache each ("streams"), how many tokens
-of the sequence every stream has, all but one of them 0, and reads that back into as many streams
-only. Here a snapshot is always in the form of a context with one stream, so that it goes into any.
-Not so where a state has several parts (sliding windows, hybrid models): those stay as they are.
+and refuses others, but two models of one shape it cannot tell apart. How many sequences the context
+has does not matter: llama.cpp writes a count for each into what it copies, and takes it back only
+with as many, so `put` writes them anew where they differ.
 
 A file carries a key and a checksum: bytes that were not written by this build of the library, for
 this model, with these settings, or that changed on their way, are never given to llama.cpp, whose
@@ -33,14 +30,17 @@ from typing import Any
 from infd.engine.errors import EngineError
 from infd.engine.library import lib
 
-_U32 = struct.Struct("=I")
-# A mark and a sequence's number stand before a state (llama-context.cpp, state_seq_get_data).
-_FRONT = 8
 _MAGIC = b"infd-KV\n"
-_VERSION = 1
+_VERSION = 2
 _DIGEST = 32
-# Magic, version, digest of the key, tokens, bytes of data; then the tokens, the data, the checksum.
-_HEAD = struct.Struct(f"<8sI{_DIGEST}sQQ")
+_MOST_PARTS = 2
+# What llama.cpp writes first: a magic number and the sequence's; then how many sequences there are.
+_FRONT = 8
+_COUNT = struct.Struct("=I")
+_BEHIND = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+# Magic, version, digest of the key, tokens, bytes of data, its parts; then the tokens, the data,
+# the checksum.
+_HEAD = struct.Struct(f"<8sI{_DIGEST}sQQQQ")
 # Read and hashed at once; hashing lets go of the GIL.
 _PIECE = 4 * 1024 * 1024
 
@@ -55,6 +55,8 @@ class Snapshot:
 
     tokens: array[int]
     data: bytearray
+    parts: tuple[int, ...] = ()
+    """The lengths of the parts of `data` that count sequences: one for each attention cache."""
 
     @property
     def size(self) -> int:
@@ -62,36 +64,44 @@ class Snapshot:
         return len(self.data) + len(self.tokens) * self.tokens.itemsize
 
 
-def take(pointer: Any, seq_id: int, tokens: Sequence[int], *, streams: int = 1) -> Snapshot:
+def take(pointer: Any, seq_id: int, tokens: Sequence[int]) -> Snapshot:
     """Copy a sequence out of the context at `pointer`; `tokens` are what it holds.
 
-    `streams`: how many the context has, 1 where the state is to be left as it is. Raises
-    SnapshotError; the context is as before.
+    Raises SnapshotError; the context is as before.
     """
     size = lib.llama_state_seq_get_size(pointer, seq_id)
     data = bytearray(size)
     if not size or lib.llama_state_seq_get_data(pointer, _bytes(data), size, seq_id) != size:
         raise SnapshotError("llama.cpp gave no state of the sequence")
-    if streams > 1:
-        _to_one_stream(data, seq_id, streams)
-    return Snapshot(array("i", tokens), data)
+    return Snapshot(array("i", tokens), data, _parts(pointer, seq_id, data))
 
 
-def put(pointer: Any, seq_id: int, snapshot: Snapshot, *, streams: int = 1) -> bool:
+def _parts(pointer: Any, seq_id: int, data: bytearray) -> tuple[int, ...]:
+    """See `Snapshot.parts`. A recurrent state counts none; what is laid out in a way that is not
+    known has none either, and only goes where as many sequences are."""
+    model = lib.llama_get_model(pointer)
+    if lib.llama_model_is_recurrent(model):
+        return ()
+    rest = len(data) - _FRONT
+    parts: tuple[int, ...] = (rest,)
+    hybrid = lib.llama_model_is_hybrid(model)
+    if hybrid or lib.llama_model_n_swa(model):
+        # What stands behind the first cache: the recurrent state, or the windows' cache.
+        behind: int = lib.llama_state_seq_get_size_ext(pointer, seq_id, _BEHIND) - _FRONT
+        if 0 < behind < rest:
+            parts = (rest - behind,) if hybrid else (rest - behind, behind)
+    at = _FRONT
+    for length in parts:
+        if length < 2 * _COUNT.size or _count(data, at) != lib.llama_n_seq_max(pointer):
+            return ()
+        at += length
+    return parts
+
+
+def put(pointer: Any, seq_id: int, snapshot: Snapshot) -> bool:
     """Make a sequence of the context at `pointer` hold what the snapshot does, in place of what
-    it held; False: llama.cpp refused, and the sequence is to be cleared. `streams`: see `take`."""
-    data = snapshot.data
-    if streams > 1:
-        # Which of the streams it was in does not matter: the sequence's own is filled.
-        whole = memoryview(data)
-        data = bytearray().join(
-            (
-                whole[:_FRONT],
-                _U32.pack(streams),
-                whole[_FRONT + _U32.size :],
-                bytes(_U32.size * (streams - 1)),
-            )
-        )
+    it held; False: llama.cpp refused, and the sequence is to be cleared."""
+    data = _counting(snapshot, lib.llama_n_seq_max(pointer))
     size = len(data)
     read: int = lib.llama_state_seq_set_data(pointer, _bytes(data), size, seq_id)
     if read != size:
@@ -100,14 +110,34 @@ def put(pointer: Any, seq_id: int, snapshot: Snapshot, *, streams: int = 1) -> b
     return last == len(snapshot.tokens) - 1
 
 
-def _to_one_stream(data: bytearray, stream: int, streams: int) -> None:
-    """Leave out the empty streams before and behind the one that holds the sequence."""
-    before, behind = _U32.size * stream, _U32.size * (streams - 1 - stream)
-    head = _U32.pack(streams) + bytes(before)
-    if data[_FRONT : _FRONT + len(head)] != head or data[len(data) - behind :] != bytes(behind):
-        raise SnapshotError("llama.cpp's state has a form that infd does not know")
-    del data[len(data) - behind :]
-    data[: _FRONT + len(head)] = data[:_FRONT] + _U32.pack(1)
+def _counting(snapshot: Snapshot, sequences: int) -> bytearray:
+    """The snapshot's data for a context of so many sequences.
+
+    A part is the number of sequences and then, for each, a count of cells and the cells; all but
+    one have none.
+    """
+    data, parts = snapshot.data, snapshot.parts
+    if not parts or _count(data, _FRONT) == sequences:
+        return data
+    made, at = data[:_FRONT], _FRONT
+    for length in parts:
+        others = _count(data, at) - 1
+        begin, at = at + _COUNT.size, at + length
+        before = 0
+        while before < others and not _count(data, begin + before * _COUNT.size):
+            before += 1
+        made += _COUNT.pack(sequences)
+        made += memoryview(data)[
+            begin + before * _COUNT.size : at - (others - before) * _COUNT.size
+        ]
+        made += bytes((sequences - 1) * _COUNT.size)
+    made += memoryview(data)[at:]
+    return made
+
+
+def _count(data: bytearray, at: int) -> int:
+    count: int = _COUNT.unpack_from(data, at)[0]
+    return count
 
 
 def _bytes(data: bytearray) -> Any:
@@ -120,7 +150,10 @@ def write(path: Path, snapshot: Snapshot, key: str) -> int:
     partial = path.with_name(path.name + ".part")
     # In the machine's byte order: no other one reads it.
     tokens = snapshot.tokens.tobytes()
-    head = _HEAD.pack(_MAGIC, _VERSION, _key(key), len(snapshot.tokens), len(snapshot.data))
+    parts = (*snapshot.parts, 0, 0)[:_MOST_PARTS]
+    head = _HEAD.pack(
+        _MAGIC, _VERSION, _key(key), len(snapshot.tokens), len(snapshot.data), *parts
+    )
     checksum = hashlib.blake2b(digest_size=_DIGEST)
     try:
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -153,7 +186,7 @@ def _read(path: Path, file: FileIO, key: str) -> Snapshot:
     head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:
         raise SnapshotError(f"{path} is damaged: it is too short")
-    magic, version, digest, n_tokens, n_data = _HEAD.unpack(head)
+    magic, version, digest, n_tokens, n_data, *parts = _HEAD.unpack(head)
     if (magic, version) != (_MAGIC, _VERSION):
         raise SnapshotError(f"{path} is no snapshot of this version")
     if digest != _key(key):
@@ -168,7 +201,7 @@ def _read(path: Path, file: FileIO, key: str) -> Snapshot:
     data = _read_all(file, n_data, checksum)
     if file.read(_DIGEST) != checksum.digest():
         raise SnapshotError(f"{path} is damaged: its checksum is wrong")
-    return Snapshot(tokens, data)
+    return Snapshot(tokens, data, tuple(part for part in parts if part))
 
 
 def _key(key: str) -> bytes:

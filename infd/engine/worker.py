@@ -122,9 +122,14 @@ class Worker:
     async def prepare(self, request: RunRequest) -> Prepared:
         """Template and tokenise. Raises TemplateError or TokenizeError.
 
-        It waits for a run that is under way. Cancelled, the result is dropped.
+        When it returns, a run that `clear` ended before has told its end. Cancelled, the result
+        is dropped.
         """
-        return await self._there(self._preparer).call(partial(self._prepare, request))
+        prepared = await self._there(self._preparer).call(partial(self._prepare, request))
+        if self._run is not None and self._border is not None and not self._closing:
+            # A batch prepares beside its steps, so perhaps sooner than one of them ended the run.
+            await self._border.call(_nothing)
+        return prepared
 
     def run(self, prepared: Prepared, sink: Sink) -> None:
         """Start a run. `sink` is called on the loop, in order, never before this returns."""
@@ -323,3 +328,7 @@ class Worker:
     def _emit(self, event: Event) -> None:
         assert self._border is not None
         self._border.post((self, event))
+
+
+def _nothing() -> None:
+    """What came before is done."""

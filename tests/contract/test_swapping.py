@@ -163,9 +163,9 @@ def test_more_contexts_than_memory_holds(
     placement: str, undisturbed: list[tuple[str, int, int]]
 ) -> None:
     """Each new one presses an idle one out; all of them go on, none computes anything again."""
-    if placement == "batched":
-        pytest.skip("the contexts of a batch share one instance: none takes memory of its own")
-    with entered(context_swap_idle=0, context_memory="24MiB") as (daemon, client):
+    # Alone each has an instance of its size; in a batch the idle ones have what they hold.
+    limit = "24MiB" if placement == "dedicated" else "300KiB"
+    with entered(context_swap_idle=0, context_memory=limit) as (daemon, client):
         made = [client.context(size=1024) for _ in range(12)]
         for ctxid in made:
             assert talk(client, ctxid, ASKED[0]) == undisturbed[:1]
@@ -181,11 +181,10 @@ def test_more_contexts_than_memory_holds(
         assert daemon.wait_log("a context was not restored; it is computed again")
 
 
+@pytest.mark.dedicated("the contexts of a batch share one instance: none takes memory of its own")
 def test_idle_contexts_leave_memory_before_a_new_one_is_refused_for_want_of_it(
-    placement: str, tmp_path: Path, undisturbed: list[tuple[str, int, int]]
+    tmp_path: Path, undisturbed: list[tuple[str, int, int]]
 ) -> None:
-    if placement == "batched":
-        pytest.skip("the contexts of a batch share one instance: none takes memory of its own")
     script = Script(tmp_path)
     with entered(script, context_swap_idle=0) as (daemon, client):
         made = [client.context(size=1024) for _ in range(3)]
@@ -203,3 +202,26 @@ def test_idle_contexts_leave_memory_before_a_new_one_is_refused_for_want_of_it(
         client.context(size=1024)
         for ctxid in made[1:]:
             assert talk(client, ctxid, ASKED[1]) == undisturbed[1:2]
+
+
+@pytest.mark.dedicated("the contexts of a batch share one instance: none takes memory of its own")
+def test_destroying_and_clearing_a_context_on_its_way_in() -> None:
+    """Others are being pressed out for it: its run must not be begun any more."""
+    with entered(context_swap_idle=0, context_memory="12MiB") as (_, client):
+        made = [client.context(size=1024) for _ in range(6)]
+        for ctxid in made:
+            talk(client, ctxid, ASKED[0])
+        for end in ("inf_destroy_context", "inf_clear_context_history"):
+            # The first is out; for its run another one leaves.
+            ctxid = made.pop(0)
+            msgid = client.say(ctxid, ASKED[1])
+            keys = {"STOK": client.stok, "CTXID": ctxid}
+            sent = [
+                client.connection.send_request("exec_execute_input", {**keys, "MSGID": [msgid]}),
+                client.connection.send_request(end, keys),
+            ]
+            # In one piece: the second is looked at while the first waits.
+            client.socket.sendall(b"".join(wire for _, wire in sent))
+            refused, ended = (client.read(seq).code for seq, _ in sent)
+            assert (refused, ended) == (2005 if end == "inf_destroy_context" else 3009, 2000)
+        assert talk(client, made[0], ASKED[1])[0][0]

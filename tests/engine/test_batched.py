@@ -19,7 +19,7 @@ from infd.engine.scheduler import Share
 from infd.engine.seat import Seat
 from infd.engine.slots import Slots
 from infd.engine.steps import STRICT
-from infd.engine.worker import Failed, Finished, RunRequest, Worker
+from infd.engine.worker import Aborted, Failed, Finished, Limits, RunRequest, Worker
 
 pytestmark = pytest.mark.parametrize("bench", ["batched"], indirect=True)
 
@@ -275,6 +275,78 @@ async def test_a_context_that_waits_says_which_place_it_has(bench: Bench) -> Non
     for reply in replies:
         await reply.ended.wait()
     assert [worker.position for worker in workers] == [0, 0, 0]
+
+
+async def test_prompts_of_many_small_contexts_come_together(bench: Bench) -> None:
+    """A step has no room for all of them."""
+    workers = [await bench.worker("demo", ctxsize=64, share=Share(str(i), 2)) for i in range(12)]
+    request = RunRequest((("user", "one two three four five six seven eight"),), max_tokens=3)
+    for _ in range(3):
+        replies = await asyncio.gather(*(bench.reply(worker, request) for worker in workers))
+        assert len({reply.text for reply in replies}) == 1
+        assert all(reply.finished.tokens_out == 3 for reply in replies)
+        for worker in workers:
+            await worker.clear()
+
+
+async def test_growing_loses_nothing(bench: Bench) -> None:
+    workers = [await bench.worker("demo") for _ in range(5)]
+    request = RunRequest((("user", "My name is Ada. What is my name?"),), max_tokens=8)
+    sizes = set()
+    for n in range(1, len(workers) + 1):
+        replies = await asyncio.gather(*(bench.reply(worker, request) for worker in workers[:n]))
+        sizes.add(slots_of(workers[0]).instance.slots)
+        # The last one is new, the others had it all before.
+        assert [reply.finished.tokens_cached > 0 for reply in replies] == [True] * (n - 1) + [False]
+    assert len(sizes) > 2
+
+
+async def test_a_run_after_clear_waits_for_the_end_of_the_one_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts are prepared beside the steps: in the midst of one the cleared run is still there."""
+    worker = await bench.worker("demo", ctxsize=1024)
+    gate = Gate(monkeypatch, "decode", at=2)
+    first = await bench.start(worker, RunRequest((("user", "word " * 300),), max_tokens=9))
+    await gate.reached.wait()
+    clearing = asyncio.create_task(worker.clear())
+    second = asyncio.create_task(bench.reply(worker, RunRequest(HELLO, max_tokens=5)))
+    assert worker._preparer is not None
+    # The second prompt is prepared when what is asked of the same thread after it is answered.
+    await asyncio.sleep(0)
+    await worker._preparer.call(lambda: None)
+    gate.open()
+    await clearing
+    assert isinstance(first.end, Aborted)
+    assert (await second).finished.tokens_out == 5
+
+
+async def test_who_gives_way_takes_the_place_of_nobody_unseen(
+    bench: Bench, models: Models
+) -> None:
+    """A run beside the row of the others is moved to where an idle context is: that one goes out
+    with what it holds, else it would go on from another user's KV."""
+    slots = Slots(models("bpe"))
+    # As large as three of the larger ones together.
+    idle, beside, one, other = seats = [
+        Seat(Share("ada", 1), Limits(1, 0), ctxsize=size, run_ahead=9)
+        for size in (512, 512, 256, 256)
+    ]
+    for seat in seats:
+        slots.admit(seat)
+    assert slots.most(3) == slots.instance.slots == 3
+    slots.arrange([idle, beside, one])
+    for i, seat in enumerate((idle, beside, one)):
+        assert seat.slot is not None
+        seat.tokens[:] = range(10 * i + 1, 10 * i + 9)
+        row = Row(seat.slot, 0, seat.tokens, False)
+        assert slots.decode([row])[0] is Decoded.OK
+    slots.arrange([other, one], [beside])
+    assert sorted(seat.slot for seat in (other, one, beside) if seat.slot is not None) == [0, 1, 2]
+    assert idle.slot is None
+    assert idle.saved is not None
+    assert list(idle.saved.tokens) == idle.tokens
+    slots.close()
 
 
 async def test_an_idle_seat_costs_no_slot_and_its_instance_goes_with_the_last(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.instance import Instance, Row
+from infd.engine.library import lib
 from infd.engine.model import Model
 from infd.engine.snapshot import Snapshot, SnapshotError, read, write
 
@@ -51,31 +52,30 @@ def test_going_on_from_a_snapshot_equals_going_on_without(models: Models, kind: 
     second.close()
 
 
-@pytest.mark.parametrize("kind", ["bpe", "quantised", "recurrent", "demo"])
+def logits_in(instance: Instance, slot: int, tokens: list[int]) -> np.ndarray:
+    """Behind the 100 tokens that the slot holds."""
+    result, (where,) = instance.decode([Row(slot, 100, tokens, wants_logits=True)])
+    assert result is Decoded.OK
+    row = lib.llama_get_logits_ith(instance.pointer, where)
+    return np.array(row[: instance.model.info.n_vocab])
+
+
+@pytest.mark.parametrize("kind", ["bpe", "quantised", "recurrent", "sliding", "demo"])
 def test_a_snapshot_goes_into_instances_of_any_number_of_slots(models: Models, kind: str) -> None:
-    first = held(models(kind), TOKENS[:100])
-    expected = logits_after(held_again := held(models(kind), TOKENS[:100]), [7])
-    snapshot, chain = first.snapshot(), [(1, 0), (4, 2), (2, 1), (5, 4), (5, 0), (1, 0)]
-    for slots, slot in chain:
+    first = Instance(models(kind), slots=1, ctxsize=256)
+    row = Row(0, 0, TOKENS[:100], wants_logits=False)
+    assert first.decode([row])[0] is Decoded.OK
+    snapshot = first.take(0, TOKENS[:100])
+    expected = logits_in(first, 0, [7])
+    for slots, slot in [(4, 2), (2, 1), (5, 4), (5, 0), (1, 0)]:
         instance = Instance(models(kind), slots=slots, ctxsize=256)
         assert instance.put(slot, snapshot)
         snapshot = instance.take(slot, TOKENS[:100])
         instance.close()
-    assert first.restore(snapshot)
+    assert first.put(0, snapshot)
     # Not a bit was lost on the way.
-    assert (logits_after(first, [7]) == expected).all()
+    assert (logits_in(first, 0, [7]) == expected).all()
     first.close()
-    held_again.close()
-
-
-def test_a_sliding_window_passes_between_as_many_slots_only(models: Models) -> None:
-    three, other = (Instance(models("sliding"), slots=n, ctxsize=256) for n in (3, 2))
-    assert three.layout != other.layout
-    row = Row(0, 0, TOKENS[:100], wants_logits=True)
-    assert three.decode([row])[0] is Decoded.OK
-    assert three.put(2, three.take(0, TOKENS[:100]))
-    three.close()
-    other.close()
 
 
 def test_a_snapshot_goes_into_contexts_of_other_sizes(models: Models) -> None:
@@ -89,6 +89,35 @@ def test_a_snapshot_goes_into_contexts_of_other_sizes(models: Models) -> None:
     assert smaller.tokens == []
     for context in (first, larger, smaller):
         context.close()
+
+
+@pytest.mark.parametrize("kind", ["bpe", "quantised", "recurrent", "sliding"])
+@pytest.mark.parametrize(("slots", "slot", "others"), [(1, 0, 4), (3, 1, 1), (2, 0, 5), (4, 3, 2)])
+def test_a_snapshot_goes_into_instances_of_more_and_fewer_slots(
+    models: Models, tmp_path: Path, kind: str, slots: int, slot: int, others: int
+) -> None:
+    """A batch's instance that grows must not lose what everybody has said."""
+    first = Instance(models(kind), slots=slots, ctxsize=256)
+    second = Instance(models(kind), slots=others, ctxsize=512)
+    try:
+        for at in range(slots):
+            wanted = TOKENS[:100] if at == slot else TOKENS[100 : 120 + at]
+            assert first.decode([Row(at, 0, wanted, False)])[0] is Decoded.OK
+        write(tmp_path / "kv", first.take(slot, TOKENS[:100]), KEY)
+        snapshot = read(tmp_path / "kv", KEY)
+        assert all(second.put(at, snapshot) for at in range(others))
+        # As it was copied, and as the copy would be copied again.
+        assert first.put(slot, second.take(others - 1, TOKENS[:100]))
+        alone = Instance(models(kind), slots=1, ctxsize=256)
+        assert alone.decode([Row(0, 0, TOKENS[:100], False)])[0] is Decoded.OK
+        expected = logits_in(alone, 0, TOKENS[150:160])
+        alone.close()
+        for instance, at in {(first, slot), (second, 0), (second, others - 1)}:
+            found = logits_in(instance, at, TOKENS[150:160])
+            np.testing.assert_allclose(found, expected, atol=2e-2)
+    finally:
+        first.close()
+        second.close()
 
 
 def test_bytes_that_llama_cpp_refuses_leave_a_usable_context(models: Models) -> None:

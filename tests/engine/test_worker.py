@@ -28,7 +28,9 @@ async def test_greedy_equals_the_reference_token_for_token(
     reply = await bench.reply(worker, RunRequest(HELLO, max_tokens=60))
     reference = llama_cpp.Llama(
         str(make(folder, kind)), n_ctx=512, n_threads=1, n_threads_batch=1, verbose=False,
-        flash_attn=bench.models(kind).flash_attention(512, 512),
+        flash_attn=bench.models(kind).flash_attention(
+            512, 512, together=bench.placement == "batched"
+        ),
     )  # fmt: skip
     tokens: list[int] = []
     for token in reference.generate(prepared.tokens, temp=0.0, repeat_penalty=1.0):
