@@ -124,7 +124,7 @@ async def test_a_run_goes_on_without_what_cannot_be_copied(
 ) -> None:
     shelf = shelf_of(Prefixes(10**9))
 
-    def refused(*_: object) -> Snapshot:
+    def refused(*_: object, **__: object) -> Snapshot:
         raise SnapshotError("no copy today")
 
     with monkeypatch.context() as patch:
