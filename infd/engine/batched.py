@@ -143,6 +143,15 @@ class BatchEngine:
             return 0
         return 1 + sum(other.arrival < seat.arrival for other in tuple(self._waiting))
 
+    def estimate(self, seat: Seat) -> float:
+        """Seconds until a waiting run probably has its first step: the batch has its turn at the
+        cores, and the prompts before it are computed."""
+        if seat not in self._waiting:
+            return 0.0
+        before = [w for w in tuple(self.works) if w.seat.arrival < seat.arrival]
+        prompts = sum(w.left for w in before if w.delivery is None)
+        return self._turn.estimate() + self._rhythm.seconds(prompts)
+
     # --- runs --------------------------------------------------------------------------------
 
     def begin(self, seat: Seat, run: RunState, emit: Callable[[Event], None]) -> None:

@@ -42,6 +42,10 @@ class Rhythm:
         rest = seconds - (self._reply_step if replies else 0.0)
         self._per_token = _mean(self._per_token, max(rest, seconds / 4) / prompt)
 
+    def seconds(self, prompt: int) -> float:
+        """What so many prompt tokens probably take; 0.0 before anything is known."""
+        return prompt * self._per_token
+
     def budget(self, *, decoding: bool) -> int:
         """Tokens of prompts for the next step; at least `LEAST`."""
         if not self._per_token:

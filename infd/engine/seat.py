@@ -57,6 +57,11 @@ class Seat(EngineState):
         """1 for the next to be computed; 0 when it is, or when it does not wait."""
         return 0 if self.engine is None else self.engine.position(self)
 
+    @property
+    def estimate(self) -> float:
+        """Seconds until it is probably computed; 0.0 when it is, or does not wait."""
+        return 0.0 if self.engine is None else self.engine.estimate(self)
+
     def arm(self) -> None:
         """Before a run is handed over, on the loop's side."""
         self.in_prompt = True

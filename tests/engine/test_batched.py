@@ -268,6 +268,7 @@ async def test_a_context_that_waits_says_which_place_it_has(bench: Bench) -> Non
     workers = [await bench.worker(share=share) for _ in range(3)]
     replies = [await bench.start(worker, RunRequest(HELLO, max_tokens=3)) for worker in workers]
     assert [worker.position for worker in workers] == [1, 2, 3]
+    assert workers[0].estimate_ms <= workers[1].estimate_ms <= workers[2].estimate_ms
     workers[0].abort()
     await replies[0].ended.wait()
     assert [worker.position for worker in workers] == [0, 1, 2]
