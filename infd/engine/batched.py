@@ -239,20 +239,20 @@ class BatchEngine:
 
     def _choose(self, ready: Sequence[Work], now: float) -> tuple[list[Work], list[Work]]:
         """Who is to have slots in a row, and who takes part in the next step."""
-        decoding = False
+        replies = 0
         for work in ready:
             seat, want = work.seat, work.want
             want.left = max(1, work.left) if work.placed else len(work.full)
             want.batch = seat.piece
             want.background = seat.made_tokens - seat.read_tokens > seat.run_ahead
-            decoding = decoding or want.left == 1
+            replies += want.left == 1
         slots = self._slots.most(len(ready))
         members, starved = self._rota.choose(
             [w.want for w in ready], now, min(self._most, slots)
         )
         # Once a second somebody gives up a step for a background run.
         members = members[: max(0, slots - len(starved))]
-        budget = min(self._rhythm.budget(decoding=decoding), self._slots.most_prompt)
+        budget = min(self._rhythm.budget(replies=replies), self._slots.most_prompt)
         chosen = plan((members + starved)[:slots], budget=budget)
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 

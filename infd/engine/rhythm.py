@@ -12,12 +12,14 @@ from __future__ import annotations
 STRETCH = 6.0
 # Where short gaps were asked for ("strict") prompts may make them twice as long.
 STRICT_STRETCH = 1.0
-ALONE = 2.0
-# Fewer tokens at once are computed as slowly as so many; kernels take them by the dozens.
-LEAST = 32
-GRAIN = 32
+ALONE = 4.0
+# Kernels compute four rows together, replies' and prompts' alike. On two cores with AVX2 a row of a
+# 1.1 B model takes 30 ms alone, 20 in a step of 8 and 17 in one of 16 and more.
+TILE = 4
+LEAST = 4
+GRAIN_ALONE = 32
 # Before anything is known.
-FIRST = 64
+FIRST = 16
 # How much a new measurement counts.
 _NEW = 0.3
 
@@ -37,8 +39,6 @@ class Rhythm:
         if not prompt:
             self._reply_step = _mean(self._reply_step, seconds)
             return
-        if prompt < LEAST:
-            return
         rest = seconds - (self._reply_step if replies else 0.0)
         self._per_token = _mean(self._per_token, max(rest, seconds / 4) / prompt)
 
@@ -46,17 +46,18 @@ class Rhythm:
         """What so many prompt tokens probably take; 0.0 before anything is known."""
         return prompt * self._per_token
 
-    def budget(self, *, decoding: bool) -> int:
-        """Tokens of prompts for the next step; at least `LEAST`."""
+    def budget(self, *, replies: int) -> int:
+        """Tokens of prompts for the next step, beside so many replies; at least `LEAST`."""
         if not self._per_token:
-            return FIRST
-        seconds = self._slice * ALONE
-        if decoding:
-            seconds = self._slice
-            if self._reply_step:
-                seconds = min(seconds, self._stretch * self._reply_step)
-        tokens = int(seconds / self._per_token)
-        return max(LEAST, tokens // GRAIN * GRAIN)
+            return FIRST if replies else GRAIN_ALONE
+        if not replies:
+            tokens = int(self._slice * ALONE / self._per_token)
+            return max(GRAIN_ALONE, tokens // GRAIN_ALONE * GRAIN_ALONE)
+        seconds = self._slice
+        if self._reply_step:
+            seconds = min(seconds, self._stretch * self._reply_step)
+        rows = int(seconds / self._per_token) + replies
+        return max(LEAST, rows // TILE * TILE - replies)
 
 
 def _mean(old: float, new: float) -> float:

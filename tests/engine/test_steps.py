@@ -191,17 +191,17 @@ def test_the_window_is_where_most_are_already(data: st.DataObject) -> None:
 # How many prompt tokens a step carries.
 
 
-@given(st.floats(0.0001, 0.1), st.floats(0.00005, 0.01), st.booleans())
+@given(st.floats(0.0001, 0.1), st.floats(0.00005, 0.01), st.integers(1, 9), st.booleans())
 def test_prompts_make_a_step_longer_by_their_slice_only(
-    reply: float, token: float, strict: bool
+    reply: float, token: float, replies: int, strict: bool
 ) -> None:
     rhythm = Rhythm(0.150, strict=strict)
     for _ in range(40):
-        rhythm.learn(0, 1, 2, reply)
-        n = rhythm.budget(decoding=True)
-        rhythm.learn(n, 1, 2, reply + n * token)
-    n = rhythm.budget(decoding=True)
+        rhythm.learn(0, replies, 2, reply)
+        n = rhythm.budget(replies=replies)
+        rhythm.learn(n, replies, 2, reply + n * token)
+    n = rhythm.budget(replies=replies)
     stretch = 1.0 if strict else 6.0
     assert n == LEAST or n * token <= 1.02 * min(0.150, stretch * reply)
     # Alone a prompt goes on in larger pieces.
-    assert rhythm.budget(decoding=False) >= n
+    assert rhythm.budget(replies=0) >= n

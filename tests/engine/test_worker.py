@@ -114,7 +114,7 @@ async def test_prompts_go_in_pieces_of_a_slice(bench: Bench) -> None:
     request = RunRequest((("user", "count " * 80),), max_tokens=10)
     # No token is computed in a nanosecond, so every piece is the least there is.
     bench.scheduler.slice_ms = 1e-6
-    least = LEAST_ALONE if bench.placement == "dedicated" else rhythm.LEAST
+    least = LEAST_ALONE if bench.placement == "dedicated" else rhythm.GRAIN_ALONE
     worker = await bench.worker("spm", ctxsize=600)
     await bench.reply(worker, request)  # the first one learns what tokens take
     await worker.clear()

@@ -9,7 +9,8 @@ INFD_SCRIPT) when it is passed, and does what stands in it:
     hold        waits until the test opens SCRIPT/NAME.gate for writing
 
 Hooks: "open" (a context's engine is made), "prepare" (a prompt is templated), "prompt" (a run
-begins), "token" (before each token's decode), "listing" (inf_get_program_models).
+begins, dedicated placement only), "token" (before each token's decode), "listing"
+(inf_get_program_models).
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ def patch(script: Script) -> None:
     """Put the hooks into the engine and the handler."""
     from infd import operations
     from infd.dispatch import HANDLERS
-    from infd.engine import generation, worker
+    from infd.engine import generation, seat, worker
     from infd.engine.context import LlamaContext
     from infd.engine.errors import ContextError, EngineError, TemplateError
+    from infd.engine.instance import Instance
 
     assert operations
 
@@ -89,6 +91,16 @@ def patch(script: Script) -> None:
     before(generation.Engine, "run", "prompt", EngineError)
     before(worker.Worker, "_prepare", "prepare", TemplateError)
     before(LlamaContext, "decode_one", "token", EngineError)
+    # In a batch: a seat is made, and a step without a prompt's piece.
+    before(seat.Seat, "open", "open", ContextError)
+    step = Instance.decode
+
+    def hooked_step(instance: Instance, rows: Any) -> Any:
+        if all(len(row.tokens) == 1 for row in rows):
+            script.passes("token", EngineError)
+        return step(instance, rows)
+
+    Instance.decode = hooked_step  # type: ignore[method-assign]
     listing = HANDLERS["inf_get_program_models"]
 
     def hooked_listing(call: Any) -> Any:
