@@ -49,7 +49,7 @@ class Sizes:
     """A reply of which the median gap is enough."""
     prompt: int = 4000
     """The prompt beside a stream."""
-    prompt_part: int = 512
+    prompt_part: int = 288
     """After so many of them its speed is known, and it is aborted."""
     heavy: int = 8
     """Contexts of the heavy user."""
