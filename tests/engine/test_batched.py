@@ -11,6 +11,7 @@ import pytest
 from support.worker_bench import HELLO, Bench, Gate, Models, held
 
 from infd.engine import batched
+from infd.engine import model as model_file
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
@@ -300,6 +301,29 @@ async def test_growing_loses_nothing(bench: Bench) -> None:
         # The last one is new, the others had it all before.
         assert [reply.finished.tokens_cached > 0 for reply in replies] == [True] * (n - 1) + [False]
     assert len(sizes) > 2
+
+
+async def test_long_contexts_that_come_and_go_cost_the_others_nothing(
+    bench: Bench, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another layout of the KV would have every conversation computed again."""
+    monkeypatch.setattr(model_file, "_MOST_SCORE_BYTES", models("demo")._score_bytes(1024, 128))
+    talking = await bench.worker("demo", ctxsize=1024)
+    asked: list[tuple[str, str]] = []
+    layouts, kept = [], []
+    for size in (512, 4096, 512, 4096, 512):
+        other = await bench.worker("demo", ctxsize=size)
+        asked.append(("user", f"What is {size % 7} + 2?"))
+        before = len(held(talking))
+        reply = await bench.reply(talking, RunRequest(tuple(asked), max_tokens=9))
+        kept.append(reply.finished.tokens_cached == before)
+        asked.append(("assistant", reply.text))
+        layouts.append(slots_of(talking).instance.layout)
+        await other.close()
+    # The first long one needs the other layout; it is kept then.
+    assert layouts[0] != layouts[1]
+    assert len(set(layouts[1:])) == 1
+    assert kept == [True, False, True, True, True]
 
 
 async def test_a_run_after_clear_waits_for_the_end_of_the_one_before(
