@@ -200,9 +200,7 @@ class Context:
         self.state = State.PREPARING
         attempt = self._attempt = object()
         self._ended = self._loop.create_future()
-        self._ending = None
-        self._abort_detail = ""
-        self._abort_wanted = False
+        self._ending, self._abort_detail, self._abort_wanted = None, "", False
         try:
             await self.tenant.come_in()
             self._check_attempt(attempt)

@@ -106,8 +106,12 @@ class BatchEngine:
         """Take an idle seat's KV out of its slot, to be saved: the key to save it with."""
         if seat.asleep or seat.work is not None:
             return None
-        self._slots.put_out(seat)
-        return snapshot_key(self.model, self._slots.instance.layout)
+        try:
+            self._slots.put_out(seat)
+            return snapshot_key(self.model, self._slots.instance.layout)
+        except EngineError as error:
+            _log.warning("a context was not saved", problem=str(error), freed=False)
+            return None
 
     def go_away(self, seat: Seat, saved: Snapshot | None, away: Away | None) -> bool:
         """What the seat had when it stepped out is on disk, or to be lost: forget it. False: the
@@ -168,6 +172,10 @@ class BatchEngine:
             self._end(work, Failed(
                 f"a prompt of {len(work.full)} tokens for a context of {seat.ctxsize}"
             ))  # fmt: skip
+
+    def look(self) -> None:
+        """A run's flag was set: the next step is due now."""
+        self._wait = 0.0
 
     def _end(self, work: Work, event: Event) -> None:
         seat = work.seat

@@ -109,23 +109,32 @@ class Allocated:
     """How the KV cache is laid out: snapshots pass between contexts of one layout."""
     flag: Any
     """Two bytes; while the first is not 0 every decode is aborted."""
+    flash: bool
+    """Whether it computes with flash attention."""
 
 
 def create(
-    model: Model, *, ctxsize: int, n_ubatch: int, n_batch: int | None = None, slots: int = 0
+    model: Model,
+    *,
+    ctxsize: int,
+    n_ubatch: int,
+    n_batch: int | None = None,
+    slots: int = 0,
+    flash: bool = False,
 ) -> Allocated:
     """A llama_context of `slots` sequences of `ctxsize` tokens each, one thread; 0: of one, that
     is never computed together with others.
 
     `n_ubatch`: tokens computed in one graph. `n_batch`: tokens of one call; a context's length
-    if not given. Who frees it calls `model.closed()`. Raises ContextError.
+    if not given. `flash`: with flash attention, although its size alone does not ask for it. Who
+    frees it calls `model.closed()`. Raises ContextError.
     """
     if model.info.cannot_generate:
         raise ContextError(model.info.cannot_generate)
     together, slots = slots > 0, max(1, slots)
     check_size(model, ctxsize, n_ubatch, slots)
     params = lib.llama_context_default_params()
-    flash = model.flash_attention(ctxsize, n_ubatch, together=together)
+    flash = flash or model.flash_attention(ctxsize, n_ubatch, together=together)
     if not flash:
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     elif model.options.flash_attention == "on":
@@ -162,7 +171,7 @@ def create(
     lib.llama_set_abort_callback(pointer, _strlen, ctypes.cast(flag, ctypes.c_void_p))
     # Without flash attention llama.cpp keeps the values transposed.
     layout = f"k {params.type_k}, v {params.type_v}, {'as is' if flash else 'transposed'}"
-    return Allocated(pointer, _memory(said), layout, flag)
+    return Allocated(pointer, _memory(said), layout, flag, flash)
 
 
 def reaches(model: Model, kv: Any, slot: int, n: int) -> bool:

@@ -40,16 +40,20 @@ class Row:
 class Instance:
     """`slots` sequences of up to `ctxsize` tokens each over a model's shared weights."""
 
-    def __init__(self, model: Model, *, slots: int, ctxsize: int) -> None:
-        """Raises ContextError."""
+    def __init__(self, model: Model, *, slots: int, ctxsize: int, flash: bool = False) -> None:
+        """`flash`: whether the one in whose place it comes had flash attention: it keeps it.
+        Raises ContextError."""
         self.model = model
         self.slots = slots
         self.ctxsize = ctxsize
         self._room = room = slots + min(MOST_PROMPT, ctxsize)
-        made = create(model, ctxsize=ctxsize, n_ubatch=MICRO_BATCH, n_batch=room, slots=slots)
+        made = create(
+            model, ctxsize=ctxsize, n_ubatch=MICRO_BATCH, n_batch=room, slots=slots, flash=flash
+        )
         self.pointer: Any = made.pointer
         self.memory = made.memory
         self.layout = made.layout
+        self.flash = made.flash
         self._flag = made.flag
         self._kv: Any = lib.llama_get_memory(self.pointer)
         self._threads = 0

@@ -107,6 +107,10 @@ class Seat(EngineState):
         self.forget_away()
         self._there().forget(self)
 
+    def look(self) -> None:
+        """A flag of the run was set: do not wait for the time of the next step."""
+        self._there().look()
+
     def run(self, run: RunState, emit: Callable[[Event], None]) -> None:
         """Begin a run; every event goes through `emit`, the end last."""
         self._there().begin(self, run, emit)

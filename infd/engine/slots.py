@@ -42,6 +42,7 @@ class Slots:
         self._seats: list[Seat] = []
         self._at: list[Seat | None] = []
         self._limit = MOST_SLOTS
+        self._flash = False
         self._uses = 0
 
     # --- the instance --------------------------------------------------------------------------
@@ -75,7 +76,9 @@ class Slots:
         return self.instance.most_prompt
 
     def _make(self, slots: int, ctxsize: int) -> None:
-        self._instance = Instance(self.model, slots=slots, ctxsize=ctxsize)
+        self._instance = Instance(self.model, slots=slots, ctxsize=ctxsize, flash=self._flash)
+        # Else each long context that comes and goes would have all computed again, twice.
+        self._flash = self._instance.flash
         self._at = [None] * slots
 
     def _remake(self, slots: int, ctxsize: int) -> None:

@@ -13,6 +13,7 @@ Used from every engine's thread; nothing is read or written under the lock.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -32,6 +33,10 @@ _log = structlog.get_logger("infd.engine.swap")
 
 LEFT_FREE = 256 * 1024 * 1024
 """Bytes of the disk that are never used."""
+_NAME_BYTES = 16
+# Of what is deleted at the start, so that nothing else that was put there is lost; ".part" is
+# snapshot.write's.
+_NAME = re.compile(rf"[0-9a-f]{{{2 * _NAME_BYTES}}}(\.part)?")
 # More than a file's head and checksum.
 _AROUND = 1024
 
@@ -46,15 +51,24 @@ class SwapFolder:
         self._used = 0
 
     def open(self) -> None:
-        """Make the folder, and delete what is in it. A folder that cannot be made is a warning:
-        then nothing can be saved, each save says so again."""
+        """Make the folder, and delete the files that another daemon left in it. A folder that
+        cannot be made is a warning: then nothing can be saved, each save says so again."""
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
             self.path.chmod(0o700)
             for left in self.path.iterdir():
-                left.unlink()
+                if _NAME.fullmatch(left.name):
+                    self._delete(left)
         except OSError as error:
             _log.warning("contexts cannot be saved", folder=str(self.path),
+                         problem=error.strerror or str(error))  # fmt: skip
+
+    def _delete(self, left: Path) -> None:
+        try:
+            left.unlink()
+        except OSError as error:
+            # The others are deleted all the same.
+            _log.warning("a saved context stays on disk", file=str(left),
                          problem=error.strerror or str(error))  # fmt: skip
 
     @property
@@ -71,7 +85,7 @@ class SwapFolder:
             self._used += size
         try:
             self._check_disk(size)
-            path = self.path / secrets.token_hex(16)
+            path = self.path / secrets.token_hex(_NAME_BYTES)
             write(path, snapshot, key)
         except BaseException:
             self._free(size)

@@ -148,14 +148,20 @@ class Worker:
         run = self._run
         if run is not None and run.ending is None:
             run.ending = reason
-            self._engine.interrupt(at_once=False)
+            self._interrupt(at_once=False)
 
     def abort(self) -> None:
         """End the run within a micro-batch: Aborted follows (unless its end is on its way)."""
         run = self._run
         if run is not None and not run.aborted:
             run.aborted = True
-            self._engine.interrupt(at_once=True)
+            self._interrupt(at_once=True)
+
+    def _interrupt(self, *, at_once: bool) -> None:
+        self._engine.interrupt(at_once=at_once)
+        if isinstance(self._engine, Seat) and self._border is not None:
+            # A batch's thread sleeps while all its users have used up their processor time.
+            self._border.put(self._engine.look)
 
     async def clear(self) -> None:
         """Abort what runs and forget the conversation."""

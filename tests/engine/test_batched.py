@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from support.worker_bench import HELLO, Bench, Gate, Models, held
+from support.worker_bench import HELLO, Bench, Gate, Models, failing_decodes, held
 
 from infd.engine import batched
+from infd.engine import model as model_file
 from infd.engine.context import Decoded, LlamaContext
+from infd.engine.errors import ContextError
 from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
 from infd.engine.sampling import Sampler
@@ -19,6 +22,7 @@ from infd.engine.scheduler import Share
 from infd.engine.seat import Seat
 from infd.engine.slots import Slots
 from infd.engine.steps import STRICT
+from infd.engine.swap import SwapFolder
 from infd.engine.worker import Aborted, Failed, Finished, Limits, RunRequest, Worker
 
 pytestmark = pytest.mark.parametrize("bench", ["batched"], indirect=True)
@@ -302,6 +306,29 @@ async def test_growing_loses_nothing(bench: Bench) -> None:
     assert len(sizes) > 2
 
 
+async def test_long_contexts_that_come_and_go_cost_the_others_nothing(
+    bench: Bench, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another layout of the KV would have every conversation computed again."""
+    monkeypatch.setattr(model_file, "_MOST_SCORE_BYTES", models("demo")._score_bytes(1024, 128))
+    talking = await bench.worker("demo", ctxsize=1024)
+    asked: list[tuple[str, str]] = []
+    layouts, kept = [], []
+    for size in (512, 4096, 512, 4096, 512):
+        other = await bench.worker("demo", ctxsize=size)
+        asked.append(("user", f"What is {size % 7} + 2?"))
+        before = len(held(talking))
+        reply = await bench.reply(talking, RunRequest(tuple(asked), max_tokens=9))
+        kept.append(reply.finished.tokens_cached == before)
+        asked.append(("assistant", reply.text))
+        layouts.append(slots_of(talking).instance.layout)
+        await other.close()
+    # The first long one needs the other layout; it is kept then.
+    assert layouts[0] != layouts[1]
+    assert len(set(layouts[1:])) == 1
+    assert kept == [True, False, True, True, True]
+
+
 async def test_a_run_after_clear_waits_for_the_end_of_the_one_before(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +375,48 @@ async def test_who_gives_way_takes_the_place_of_nobody_unseen(
     assert idle.saved is not None
     assert list(idle.saved.tokens) == idle.tokens
     slots.close()
+
+
+async def test_a_run_whose_user_pauses_is_ended_at_once(bench: Bench) -> None:
+    share = Share("ada", 1)
+    worker = await bench.worker(share=share)
+    assert isinstance(worker._engine, Seat)
+    engine = worker._engine.engine
+    assert engine is not None
+    assert worker._border is not None
+    border = worker._border
+    def owes(seconds: float) -> None:
+        engine._meters.of(share, time.perf_counter()).debt = seconds
+
+    for end, kind in ((worker.end, Finished), (worker.abort, Aborted)):
+        # As if a step had taken a day.
+        await border.call(lambda: owes(86400.0))
+        reply = await bench.start(worker, RunRequest(HELLO, max_tokens=9))
+        while not await border.call(lambda: engine.delay):
+            pass
+        end()
+        await reply.ended.wait()
+        assert type(reply.end) is kind
+    await border.call(lambda: owes(0.0))
+
+
+async def test_an_instance_that_cannot_be_made_again_is_no_error_of_an_idle_context(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = SwapFolder(tmp_path / "swap", 1 << 20)
+    folder.open()
+    idle, fails = await bench.worker(swap=folder), await bench.worker()
+    with monkeypatch.context() as patch:
+        failing_decodes(patch, after=0)
+        assert isinstance((await bench.reply(fails, RunRequest(HELLO, max_tokens=9))).end, Failed)
+
+        def refused(*_: object, **__: object) -> None:
+            raise ContextError("not today")
+
+        patch.setattr(Instance, "__init__", refused)
+        assert not await idle.swap_out()
+    assert await idle.swap_out()
+    assert (await bench.reply(idle, RunRequest(HELLO, max_tokens=3))).finished.tokens_out == 3
 
 
 async def test_an_idle_seat_costs_no_slot_and_its_instance_goes_with_the_last(

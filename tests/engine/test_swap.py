@@ -247,9 +247,11 @@ def snapshot(size: int) -> Snapshot:
 def test_the_folder_is_private_and_begins_empty(tmp_path: Path) -> None:
     path = tmp_path / "swap"
     path.mkdir(mode=0o755)
-    (path / "left").write_bytes(b"by a daemon that was killed")
+    for name in ("0" * 32, "a" * 32, "b" * 32 + ".part"):
+        (path / name).write_bytes(b"by a daemon that was killed")
     folder = SwapFolder(path, MIB)
     folder.open()
+    assert files(folder) == []
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     away = [folder.save(snapshot(1000), "key") for _ in range(3)]
     assert len({file.name for file in files(folder)}) == 3
@@ -259,6 +261,20 @@ def test_the_folder_is_private_and_begins_empty(tmp_path: Path) -> None:
     for saved in (*away, *away):
         saved.discard()
     assert (files(folder), folder.used) == ([], 0)
+
+
+def test_what_cannot_be_deleted_or_is_not_the_daemons_keeps_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "swap"
+    path.mkdir()
+    names = [digit * 32 for digit in "0123456789"]
+    for name in names[1:]:
+        (path / name).write_bytes(b"by a daemon that was killed")
+    (path / names[0]).mkdir()
+    (path / "accounts.backup").write_bytes(b"put there by a person")
+    folder = SwapFolder(path, MIB)
+    folder.open()
+    assert {file.name for file in files(folder)} == {names[0], "accounts.backup"}
+    folder.save(snapshot(1000), "key").discard()
 
 
 def test_the_limit_counts_all_files_and_frees_what_was_not_written(tmp_path: Path) -> None:
