@@ -1,0 +1,174 @@
+"""Whose KV is where in a batch: growing, moving, giving way, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.batch_bench import slots_of
+from support.worker_bench import HELLO, Bench, Gate, Models, failing_decodes, held
+
+from infd.engine import model as model_file
+from infd.engine.context import Decoded
+from infd.engine.errors import ContextError
+from infd.engine.instance import Instance, Row
+from infd.engine.scheduler import Share
+from infd.engine.seat import Seat
+from infd.engine.slots import Slots
+from infd.engine.swap import SwapFolder
+from infd.engine.worker import Aborted, Failed, Finished, Limits, RunRequest, Worker
+
+pytestmark = pytest.mark.parametrize("bench", ["batched"], indirect=True)
+
+
+async def test_prompts_of_many_small_contexts_come_together(bench: Bench) -> None:
+    """A step has no room for all of them."""
+    workers = [await bench.worker("demo", ctxsize=64, share=Share(str(i), 2)) for i in range(12)]
+    request = RunRequest((("user", "one two three four five six seven eight"),), max_tokens=3)
+    for _ in range(3):
+        replies = await asyncio.gather(*(bench.reply(worker, request) for worker in workers))
+        assert len({reply.text for reply in replies}) == 1
+        assert all(reply.finished.tokens_out == 3 for reply in replies)
+        for worker in workers:
+            await worker.clear()
+
+
+async def test_growing_loses_nothing(bench: Bench) -> None:
+    workers = [await bench.worker("demo") for _ in range(5)]
+    request = RunRequest((("user", "My name is Ada. What is my name?"),), max_tokens=8)
+    sizes = set()
+    for n in range(1, len(workers) + 1):
+        replies = await asyncio.gather(*(bench.reply(worker, request) for worker in workers[:n]))
+        sizes.add(slots_of(workers[0]).instance.slots)
+        # The last one is new, the others had it all before.
+        assert [reply.finished.tokens_cached > 0 for reply in replies] == [True] * (n - 1) + [False]
+    assert len(sizes) > 2
+
+
+async def test_long_contexts_that_come_and_go_cost_the_others_nothing(
+    bench: Bench, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another layout of the KV would have every conversation computed again."""
+    monkeypatch.setattr(model_file, "_MOST_SCORE_BYTES", models("demo")._score_bytes(1024, 128))
+    talking = await bench.worker("demo", ctxsize=1024)
+    asked: list[tuple[str, str]] = []
+    layouts, kept = [], []
+    for size in (512, 4096, 512, 4096, 512):
+        other = await bench.worker("demo", ctxsize=size)
+        asked.append(("user", f"What is {size % 7} + 2?"))
+        before = len(held(talking))
+        reply = await bench.reply(talking, RunRequest(tuple(asked), max_tokens=9))
+        kept.append(reply.finished.tokens_cached == before)
+        asked.append(("assistant", reply.text))
+        layouts.append(slots_of(talking).instance.layout)
+        await other.close()
+    # The first long one needs the other layout; it is kept then.
+    assert layouts[0] != layouts[1]
+    assert len(set(layouts[1:])) == 1
+    assert kept == [True, False, True, True, True]
+
+
+async def test_a_run_after_clear_waits_for_the_end_of_the_one_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts are prepared beside the steps: in the midst of one the cleared run is still there."""
+    worker = await bench.worker("demo", ctxsize=1024)
+    gate = Gate(monkeypatch, "decode", at=2)
+    first = await bench.start(worker, RunRequest((("user", "word " * 300),), max_tokens=9))
+    await gate.reached.wait()
+    clearing = asyncio.create_task(worker.clear())
+    second = asyncio.create_task(bench.reply(worker, RunRequest(HELLO, max_tokens=5)))
+    assert worker._preparer is not None
+    # The second prompt is prepared when what is asked of the same thread after it is answered.
+    await asyncio.sleep(0)
+    await worker._preparer.call(lambda: None)
+    gate.open()
+    await clearing
+    assert isinstance(first.end, Aborted)
+    assert (await second).finished.tokens_out == 5
+
+
+async def test_who_gives_way_takes_the_place_of_nobody_unseen(
+    bench: Bench, models: Models
+) -> None:
+    """A run beside the row of the others is moved to where an idle context is: that one goes out
+    with what it holds, else it would go on from another user's KV."""
+    slots = Slots(models("bpe"))
+    # As large as three of the larger ones together.
+    idle, beside, one, other = seats = [
+        Seat(Share("ada", 1), Limits(1, 0), ctxsize=size, run_ahead=9)
+        for size in (512, 512, 256, 256)
+    ]
+    for seat in seats:
+        slots.admit(seat)
+    assert slots.most(3) == slots.instance.slots == 3
+    slots.arrange([idle, beside, one])
+    for i, seat in enumerate((idle, beside, one)):
+        assert seat.slot is not None
+        seat.tokens[:] = range(10 * i + 1, 10 * i + 9)
+        row = Row(seat.slot, 0, seat.tokens, False)
+        assert slots.decode([row])[0] is Decoded.OK
+    slots.arrange([other, one], [beside])
+    assert sorted(seat.slot for seat in (other, one, beside) if seat.slot is not None) == [0, 1, 2]
+    assert idle.slot is None
+    assert idle.saved is not None
+    assert list(idle.saved.tokens) == idle.tokens
+    slots.close()
+
+
+async def test_a_run_whose_user_pauses_is_ended_at_once(bench: Bench) -> None:
+    share = Share("ada", 1)
+    worker = await bench.worker(share=share)
+    assert isinstance(worker._engine, Seat)
+    engine = worker._engine.engine
+    assert engine is not None
+    assert worker._border is not None
+    border = worker._border
+    def owes(seconds: float) -> None:
+        engine._meters.of(share, time.perf_counter()).debt = seconds
+
+    for end, kind in ((worker.end, Finished), (worker.abort, Aborted)):
+        # As if a step had taken a day.
+        await border.call(lambda: owes(86400.0))
+        reply = await bench.start(worker, RunRequest(HELLO, max_tokens=9))
+        while not await border.call(lambda: engine.delay):
+            pass
+        end()
+        await reply.ended.wait()
+        assert type(reply.end) is kind
+    await border.call(lambda: owes(0.0))
+
+
+async def test_an_instance_that_cannot_be_made_again_is_no_error_of_an_idle_context(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = SwapFolder(tmp_path / "swap", 1 << 20)
+    folder.open()
+    idle, fails = await bench.worker(swap=folder), await bench.worker()
+    with monkeypatch.context() as patch:
+        failing_decodes(patch, after=0)
+        assert isinstance((await bench.reply(fails, RunRequest(HELLO, max_tokens=9))).end, Failed)
+
+        def refused(*_: object, **__: object) -> None:
+            raise ContextError("not today")
+
+        patch.setattr(Instance, "__init__", refused)
+        assert not await idle.swap_out()
+    assert await idle.swap_out()
+    assert (await bench.reply(idle, RunRequest(HELLO, max_tokens=3))).finished.tokens_out == 3
+
+
+async def test_an_idle_seat_costs_no_slot_and_its_instance_goes_with_the_last(
+    bench: Bench, models: Models
+) -> None:
+    workers: list[Worker] = [await bench.worker("bpe") for _ in range(40)]
+    assert models("bpe").open_contexts == 1
+    for worker in workers[:10]:
+        await bench.reply(worker, RunRequest(HELLO, max_tokens=2))
+    assert slots_of(workers[0]).instance.slots == 1
+    close: list[Callable[[], object]] = [worker.close for worker in workers]
+    await asyncio.gather(*(end() for end in close))  # type: ignore[misc]
+    assert models("bpe").open_contexts == 0
