@@ -4,21 +4,72 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from support.batch_bench import Steps, follows_the_logits, requests, slots_of
 from support.worker_bench import HELLO, Bench, Gate, Models, held
 
 from infd.engine import batched
-from infd.engine.instance import Instance
+from infd.engine.context import Decoded, LlamaContext
+from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
 from infd.engine.sampling import Sampler
 from infd.engine.scheduler import Share
+from infd.engine.seat import Seat
+from infd.engine.slots import Slots
 from infd.engine.steps import STRICT
-from infd.engine.worker import Failed, Finished, RunRequest
+from infd.engine.worker import Failed, Finished, RunRequest, Worker
 
 pytestmark = pytest.mark.parametrize("bench", ["batched"], indirect=True)
+
+NEAR = 0.05
+"""Logits that differ by less may change places: kernels round differently for several rows."""
+
+
+def follows_the_logits(model: Model, tokens: list[int], prompt: int) -> int:
+    """Check that each token behind the prompt is the likeliest one, as the same context alone
+    sees it, unless another is `NEAR`; how many were far enough to tell."""
+    context = LlamaContext(model, ctxsize=512, n_ubatch=512)
+    told = 0
+    try:
+        assert context.decode(tokens[:prompt], want_logits=True) is Decoded.OK
+        for token in tokens[prompt:]:
+            logits = context.logits()
+            best, second = sorted(logits)[:-3:-1]
+            assert logits[token] >= best - NEAR
+            told += best - second > NEAR
+            assert context.decode([token], want_logits=True) is Decoded.OK
+    finally:
+        context.close()
+    return told
+
+
+def requests(n: int, most: int = 40) -> list[RunRequest]:
+    asked = ("What is {} + 2?", "My name is Ada{}. What is my name?", "Count to {}.")
+    return [
+        RunRequest((("user", asked[i % 3].format(i + 1)),), max_tokens=most) for i in range(n)
+    ]
+
+
+def slots_of(worker: Worker) -> Slots:
+    assert isinstance(worker._engine, Seat)
+    assert worker._engine.engine is not None
+    return worker._engine.engine._slots
+
+
+class Steps:
+    """Remembers the rows of every step."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.rows: list[list[Row]] = []
+        original = Instance.decode
+
+        def decode(instance: Instance, rows: Sequence[Row]) -> tuple[Decoded, list[int]]:
+            self.rows.append(list(rows))
+            return original(instance, rows)
+
+        patch.setattr(Instance, "decode", decode)
 
 
 @pytest.mark.parametrize("kind", ["demo", "quantised", "sliding", "recurrent"])
@@ -225,3 +276,16 @@ async def test_a_context_that_waits_says_which_place_it_has(bench: Bench) -> Non
     for reply in replies:
         await reply.ended.wait()
     assert [worker.position for worker in workers] == [0, 0, 0]
+
+
+async def test_an_idle_seat_costs_no_slot_and_its_instance_goes_with_the_last(
+    bench: Bench, models: Models
+) -> None:
+    workers: list[Worker] = [await bench.worker("bpe") for _ in range(40)]
+    assert models("bpe").open_contexts == 1
+    for worker in workers[:10]:
+        await bench.reply(worker, RunRequest(HELLO, max_tokens=2))
+    assert slots_of(workers[0]).instance.slots == 1
+    close: list[Callable[[], object]] = [worker.close for worker in workers]
+    await asyncio.gather(*(end() for end in close))  # type: ignore[misc]
+    assert models("bpe").open_contexts == 0
