@@ -344,7 +344,12 @@ def _read(
     values: dict[str, Any] = {}
     for name, value in document.items():
         if name not in known:
-            near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+            if owner is Config and name in {row.name for row in _rows(ModelConfig)}:
+                raise ConfigError(
+                    f"{where}: {name!r} is a key of a model: move it into a table [models.NAME]"
+                )
+            names = [*known, "models"] if owner is Config else list(known)
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
             raise ConfigError(
                 f"{where}: unknown key {prefix + name!r}; the nearest known one is "
                 f"{prefix + near!r}"

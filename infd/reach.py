@@ -1,6 +1,6 @@
 """How a command reaches a daemon's users and models: over the wire, or in the stopped one's folder.
 
-- With --url or INFD_URL: over the wire, and nowhere else.
+- With --url, or with INFD_URL and neither --state nor --config: over the wire, and nowhere else.
 - Else, if no daemon holds the state folder: in the folder (users only), without an access token.
 - Else: over the wire, at the address that the configuration gives.
 
@@ -54,7 +54,8 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
 
     Raises CommandError, and a login's InfdError.
     """
-    url = given.url or os.environ.get("INFD_URL", "")
+    named_here = given.state or given.config
+    url = given.url or ("" if named_here else os.environ.get("INFD_URL", ""))
     if not url:
         settings = config.load(given.config, state=given.state)
         named = bool(given.state or given.config or os.environ.get("STATE_DIRECTORY"))

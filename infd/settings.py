@@ -16,6 +16,7 @@ from typing import Any
 _UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*\Z", re.IGNORECASE)
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*\Z")
+_MEMORY = 'must be a fraction in (0, 1], a percentage such as "90%", or a size such as "16MiB"'
 UINT32 = 2**32 - 1
 
 
@@ -42,7 +43,12 @@ def _size(value: Any) -> int:
 
 
 def _room(value: Any) -> int | float:
-    return 0 if type(value) in (int, float) and value == 0 else _memory(value)
+    if type(value) in (int, float) and value == 0:
+        return 0
+    try:
+        return _memory(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; 0 for none") from None
 
 
 def _memory(value: Any) -> int | float:
@@ -50,9 +56,12 @@ def _memory(value: Any) -> int | float:
         value = float(match[1]) / 100
     if type(value) is float:
         if not 0 < value <= 1:
-            raise ValueError('must be a fraction in (0, 1], a percentage such as "90%", or a size')
+            raise ValueError(_MEMORY)
         return value
-    size = _size(value)
+    try:
+        size = _size(value)
+    except ValueError:
+        raise ValueError(_MEMORY) from None
     if size == 0:
         raise ValueError("must be more than 0 bytes")
     return size

@@ -103,6 +103,8 @@ def test_model_tables(home: Path) -> None:
     [
         ("sesion_idle = 5", ["infd.toml", "'sesion_idle'", "'session_idle'"]),
         ("[models.m]\ncontext = 5", ["'models.m.context'", "'models.m.ctxsize'"]),
+        ("lookup = 4", ["infd.toml: 'lookup' is a key of a model", "[models.NAME]"]),
+        ("[model.m]\nload = true", ["'model'", "'models'"]),
         ("models = '/x'", ["models_folder"]),
         ("[models]\nm = 5", ["[models.m]"]),
         ('[models."a\\nb"]', ["no name"]),
@@ -119,6 +121,8 @@ def test_model_tables(home: Path) -> None:
         ("memory_limit = 1.5", ["memory_limit must be a fraction"]),
         ("memory_limit = 0", ["memory_limit must"]),
         ("memory_limit = '200%'", ["memory_limit must"]),
+        ("memory_limit = 'much'", ["memory_limit must be a fraction", "16MiB"]),
+        ("prefix_memory = 'much'", ["prefix_memory must be a fraction", "16MiB", "0 for none"]),
         ("max_user_share = 0", ["max_user_share must be a fraction"]),
         ("log_format = 'xml'", ["auto, json, console"]),
         ("state = 5", ["state must be a path"]),

@@ -93,6 +93,16 @@ def test_a_held_folder_means_the_wire(infd: Infd, daemon: Daemon, tmp_path: Path
     assert "in use by a running daemon" in infd("serve", "--check", *where).out
 
 
+def test_a_folder_that_is_named_counts_for_more_than_the_environments_address(
+    infd: Infd, tmp_path: Path
+) -> None:
+    state = tmp_path / "stopped"
+    assert infd("init", "--state", state).status == 0
+    elsewhere = {"INFD_URL": "infd://ada@127.0.0.1:1", "INFD_TOKEN": "of ada"}
+    assert infd("user", "list", "--state", state, **elsewhere).out == "admin  superuser\n"
+    assert "127.0.0.1:1" in infd("user", "list", **elsewhere).complaint
+
+
 def test_a_usual_folder_never_made_means_the_usual_address(
     infd: Infd, daemon: Daemon, tmp_path: Path
 ) -> None:
