@@ -43,7 +43,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("placement", placements, indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session")
+# Of every test, so that it is set anew where the next one has another or none.
+@pytest.fixture(scope="session", autouse=True)
 def placement(request: pytest.FixtureRequest) -> Iterator[str]:
     """The placement of the daemons that the test starts."""
     daemons.placement = getattr(request, "param", daemons.PLACEMENTS[0])

@@ -53,7 +53,7 @@ def test_new_contexts_and_cleared_ones_begin_with_the_system_prompt(people: Peop
         again, head = new(ada)
         assert again == first
         assert head > 64
-        ctxid = ada.ok("inf_create_context", MODEL="demo", CTXSIZE=2048).keys["CTXID"]
+        ctxid = ada.ok("inf_create_context", MODEL="demo", CTXSIZE=1000).keys["CTXID"]
         assert ask(ada, ctxid, "What is infd?")[1] == head
         ada.ok("inf_clear_context_history", CTXID=ctxid)
         assert ask(ada, ctxid)[0] == first
