@@ -8,7 +8,15 @@
             for piece in chat.send("hello"):
                 print(piece, end="", flush=True)
 
-`Client` blocks and may be used from several threads; `AsyncClient` is for asyncio. What the
+`Client` blocks and may be used from several threads; `AsyncClient` is for asyncio:
+
+    async with AsyncClient.from_url("infd://ada@127.0.0.1:4633") as client:
+        await client.login()
+        async with client.chat(model="demo") as chat:
+            async for piece in await chat.send("hello"):
+                print(piece, end="", flush=True)
+
+What the
 daemon refuses is raised as the exception of its code, all of them `InfdError`; what goes wrong
 on the way as `ConnectionLost`, `CallTimeout` and the like, all of them `ClientError`.
 """

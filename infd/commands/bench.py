@@ -37,6 +37,9 @@ def register(subparsers: Any) -> None:
         help="a GGUF file, or a model of the models folder, to measure computing on; else one of "
         "0.5 B parameters with random weights is made",
     )
+    parser.add_argument(
+        "--state", metavar="DIR", help="the state folder whose models --model names"
+    )
     parser.add_argument("--quick", action="store_true", help="only see that the bench works")
     parser.add_argument("--json", action="store_true", help="print JSON after the table")
     parser.add_argument("--rounds", metavar="N", type=int, help="rounds of each measurement (5)")
@@ -69,7 +72,7 @@ def run(given: argparse.Namespace) -> int:
     if given.rounds is not None:
         sizes = replace(sizes, rounds=given.rounds)
     try:
-        large, small = plan.subjects(_given(given.model), cache, given.quick)
+        large, small = plan.subjects(_given(given.model, given.state), cache, given.quick)
     except OSError as error:
         raise CommandError(
             f"--cache {cache}: the models to measure cannot be written ({error.strerror})"
@@ -97,7 +100,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _given(model: str | None) -> Subject | None:
+def _given(model: str | None, state: str | None) -> Subject | None:
     """The model that --model means. Raises CommandError."""
     from infd import config
     from infd.bench.decoding import Subject
@@ -107,9 +110,13 @@ def _given(model: str | None) -> Subject | None:
         return None
     if Path(model).is_file():
         return Subject(Path(model), synthetic=False, prefix="given-")
-    found = Registry(config.load()).find(model)
+    settings = config.load(state=state)
+    found = Registry(settings).find(model)
     if found is None:
-        raise CommandError(f"--model {model}: there is neither such a file nor such a model")
+        raise CommandError(
+            f"--model {model}: there is neither such a file nor such a model in "
+            f"{settings.models_folder} (--state DIR names another state folder)"
+        )
     return Subject(
         found.path, synthetic=False, prefix="given-", listed=model, options=found.settings.options
     )
