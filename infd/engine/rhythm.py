@@ -55,9 +55,10 @@ class Rhythm:
             return max(GRAIN_ALONE, tokens // GRAIN_ALONE * GRAIN_ALONE)
         seconds = self._slice
         if self._reply_step:
-            seconds = min(seconds, self._stretch * self._reply_step)
-        rows = int(seconds / self._per_token) + replies
-        return max(LEAST, rows // TILE * TILE - replies)
+            usual = max(self._reply_step, replies * self._per_token)
+            seconds = min(seconds, self._stretch * usual)
+        rows = seconds / self._per_token + replies
+        return max(LEAST, round(rows / TILE) * TILE - replies)
 
 
 def _mean(old: float, new: float) -> float:

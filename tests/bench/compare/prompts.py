@@ -21,7 +21,7 @@ class LongPrompt(Scenario):
     """The first token after a long message that nobody has seen before."""
 
     name = "long prompt"
-    what = "first token after a message of 256 tokens"
+    what = "first token after a message of 192 tokens"
 
     def takes(self, side: Side) -> bool:
         """Servers and llama-bench."""

@@ -28,12 +28,14 @@ class Sizes:
     """A short message."""
     brief: int = 12
     """A message where many are sent at once: the template adds some tokens to each."""
-    long: int = 256
+    long: int = 192
     """A long one."""
     reply: int = 48
     """A reply to one who is alone."""
-    together: int = 28
-    """A reply beside others."""
+    together: int = 24
+    """A reply beside one or three others."""
+    together_8: int = 64
+    """A reply beside seven."""
     small_reply: int = 96
     """A reply of the bundled model."""
     small_runs: int = 8
@@ -49,7 +51,7 @@ class Sizes:
     """A reply of which the median gap is enough."""
     prompt: int = 4000
     """The prompt beside a stream."""
-    prompt_part: int = 288
+    prompt_part: int = 224
     """After so many of them its speed is known, and it is aborted."""
     heavy: int = 8
     """Contexts of the heavy user."""
@@ -61,8 +63,8 @@ class Sizes:
 
 
 QUICK = Sizes(
-    rounds=1, long=128, reply=16, together=8, small_runs=2, system=200, turn_reply=4, watched=24,
-    alone=8, prompt=1000, prompt_part=300, many_reply=6, contexts=20,
+    rounds=1, long=128, reply=16, together=8, together_8=8, small_runs=2, system=200,
+    turn_reply=4, watched=24, alone=8, prompt=1000, prompt_part=224, many_reply=6, contexts=20,
 )  # fmt: skip
 """To see that everything works: figures of one short round mean little."""
 

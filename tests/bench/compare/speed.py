@@ -100,7 +100,11 @@ class Together(Scenario):
     async def once(self, side: Side, number: int) -> Values:
         """decode: tokens/s in all; requests: whole replies a second; last: seconds until the
         last of them has its first piece."""
-        tokens = self.sizes.together if self.subject.synthetic else self.sizes.small_reply
+        sizes = self.sizes
+        tokens = sizes.small_reply
+        if self.subject.synthetic:
+            # Long enough that all of them are under way for most of the time.
+            tokens = sizes.together_8 if self.count == 8 else sizes.together
         if isinstance(side, Alone):
             cores = side.cores
             ways = {(1, cores), (cores, 1), (self.count, 1)}
