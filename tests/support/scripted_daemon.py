@@ -88,7 +88,7 @@ def patch(script: Script) -> None:
         setattr(owner, name, hooked)
 
     before(generation.Engine, "open", "open", ContextError)
-    before(generation.Engine, "run", "prompt", EngineError)
+    before(generation.Engine, "_run", "prompt", EngineError)
     before(worker.Worker, "_prepare", "prepare", TemplateError)
     before(LlamaContext, "decode_one", "token", EngineError)
     # In a batch: a seat is made, and a step without a prompt's piece.
