@@ -33,9 +33,9 @@ SHAPE = synthetic.Shape("llama-1.1b-q4_0", 2048, 22, 32, 4, 5632, 32000, 8192)
 SCENARIOS: dict[str, tuple[type[Scenario], ...]] = {
     BUNDLED: (speed.Single, speed.Together2, speed.Together4, speed.Together8, prompts.Contexts),
     LARGE: (
-        speed.Single, speed.Together2, speed.Together4, speed.Together8, prompts.LongPrompt,
-        prompts.Turn10, prompts.SystemPrompt, sharing.Light, sharing.BesidePrompt, speed.Many,
-        speed.Foreign,
+        speed.Single, speed.Together8, prompts.Turn10, prompts.SystemPrompt, sharing.Light,
+        sharing.BesidePrompt, speed.Many, speed.Foreign, prompts.LongPrompt, speed.Together2,
+        speed.Together4,
     ),
 }  # fmt: skip
 CONTENDERS = tuple(
