@@ -174,11 +174,13 @@ async def test_a_prompt_goes_beside_replies_in_pieces(
 ) -> None:
     talking = await bench.worker("demo", ctxsize=4096)
     reading = await bench.worker("demo", ctxsize=4096)
+    gate = Gate(monkeypatch, "decode_one", at=5)
     request = RunRequest((("user", "Count from 1 to 300."),), max_tokens=250)
     reply = await bench.start(talking, request)
-    await reply.begun.wait()
+    await gate.reached.wait()
     steps = Steps(monkeypatch)
     long = await bench.start(reading, RunRequest((("user", "word " * 600),), max_tokens=2))
+    gate.open()
     await long.ended.wait()
     mixed = [rows for rows in steps.rows if any(len(row.tokens) > 1 for row in rows)]
     assert len(mixed) > 1
