@@ -22,7 +22,7 @@ import structlog
 
 from infd.engine.errors import ModelFileError
 from infd.engine.library import captured_log, last_error, lib
-from infd.engine.mapping import give_back_pages
+from infd.engine.mapping import gather_pages, give_back_pages, own_memory
 from infd.engine.options import ModelOptions
 from infd.engine.pace import Pace
 from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
@@ -146,6 +146,7 @@ class Model:
             # Held in a local, so that it outlives the call.
             callback = lib.llama_progress_callback(on_progress)
             params.progress_callback = callback
+        before = own_memory()
         with captured_log() as said:
             pointer = lib.llama_model_load_from_file(os.fsencode(name), params)
         if not pointer:
@@ -155,6 +156,7 @@ class Model:
             raise ModelFileError(f"the model file {name} cannot be loaded: {why}")
         if any("model buffer size" in line and "_Mapped" not in line for _, line in said):
             give_back_pages(name)
+            gather_pages(before, lambda: progress is None or progress(1.0))
         try:
             model = cls(pointer, name, options)
         except BaseException:
