@@ -32,7 +32,7 @@ from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import MOST_SLOTS, Slots
 from infd.engine.snapshot import Snapshot
-from infd.engine.steps import STRICT, Meters, Rota, Want, plan, weights
+from infd.engine.steps import STRICT, Meters, Rota, Want, disturbed, plan, weights
 from infd.engine.swap import Away, bring_back
 
 _log = structlog.get_logger("infd.engine.batch")
@@ -247,19 +247,18 @@ class BatchEngine:
 
     def _choose(self, ready: Sequence[Work], now: float) -> tuple[list[Work], list[Work]]:
         """Who is to have slots in a row, and who takes part in the next step."""
-        replies = 0
         for work in ready:
             seat, want = work.seat, work.want
             want.left = max(1, work.left) if work.placed else len(work.full)
             want.batch = seat.piece
             want.background = seat.made_tokens - seat.read_tokens > seat.run_ahead
-            replies += want.left == 1
         slots = self._slots.most(len(ready))
         members, starved = self._rota.choose(
             [w.want for w in ready], now, min(self._most, slots)
         )
         # Once a second somebody gives up a step for a background run.
         members = members[: max(0, slots - len(starved))]
+        replies = disturbed([w.want for w in ready], self._rhythm.seconds)
         budget = min(self._rhythm.budget(replies=replies), self._slots.most_prompt)
         chosen = plan((members + starved)[:slots], budget=budget)
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
@@ -319,51 +318,68 @@ class BatchEngine:
             return
         if result is not Decoded.OK:
             raise EngineError("llama.cpp failed to evaluate a step")
+        drawing: list[tuple[Work, int]] = []
         for work, row, at in zip(taking, rows, where, strict=True):
             work.seat.tokens.extend(row.tokens)
             if work.reuse is not None:
                 work.reuse.passed(len(work.seat.tokens))
             work.want.served = now
-            if not row.wants_logits:
+            if row.wants_logits:
+                drawing.append((work, at))
+            else:
                 work.seat.prompt_done = len(work.seat.tokens)
                 work.emit(Progress(len(work.full), work.seat.prompt_done))
-                continue
-            try:
-                self._draw(work, at, now)
-            except Exception as error:
-                # Its own sampler or delivery: nothing that the others share.
-                _log.exception("worker failed")
-                self._end(work, Failed(f"the engine failed: {type(error).__name__}"))
+        # All are drawn before the first is delivered: between two calls into llama.cpp the event
+        # loop would wake up for each, beside which nobody computes.
+        drawn = [(work, self._draw(work, at, now)) for work, at in drawing]
+        for work, token in drawn:
+            if token is not None:
+                self._deliver(work, token, now)
 
     def _account(self, rows: Sequence[Row], threads: int, seconds: float, now: float) -> None:
         prompt = sum(len(row.tokens) for row in rows if len(row.tokens) > 1)
-        self._rhythm.learn(prompt, sum(len(row.tokens) == 1 for row in rows), threads, seconds)
+        self._rhythm.learn(prompt, sum(len(row.tokens) == 1 for row in rows), seconds)
         self._meters.charge(self._turn.parts, threads * seconds, now)
         if self._scheduler.cores > 1 and now >= self._observe_at:
             self._observe_at = now + OBSERVE
             self._scheduler.observe()
 
-    def _draw(self, work: Work, at: int, now: float) -> None:
-        """Draw and deliver the next token of a run whose tokens are all computed."""
-        seat = work.seat
-        if work.delivery is None:
-            self._begin_reply(work, now)
-        elif work.accept is not None:
-            work.accept(work.full[-1])
-        assert work.delivery is not None
-        assert work.sampler is not None
-        if seat.made_tokens >= work.most:
-            return self._finish(work, "length")
-        token = work.sampler.sample_at(self._slots.pointer, at)
-        if token in self.model.end_tokens:
-            return self._finish(work, "stop")
-        seat.made_tokens += 1
-        if work.delivery.take(token, now):
-            return self._finish(work, "stop_sequence")
-        if seat.made_tokens >= work.most:
-            return self._finish(work, "length")
-        work.full.append(token)
+    def _draw(self, work: Work, at: int, now: float) -> int | None:
+        """The next token of a run whose tokens are all computed; None: the run is over."""
+        try:
+            if work.delivery is None:
+                self._begin_reply(work, now)
+            elif work.accept is not None:
+                work.accept(work.full[-1])
+            assert work.sampler is not None
+            if work.seat.made_tokens < work.most:
+                return work.sampler.sample_at(self._slots.pointer, at)
+            self._finish(work, "length")
+        except Exception as error:
+            self._break(work, error)
         return None
+
+    def _deliver(self, work: Work, token: int, now: float) -> None:
+        """Send what a run has drawn to its reader."""
+        seat = work.seat
+        assert work.delivery is not None
+        try:
+            if token in self.model.end_tokens:
+                return self._finish(work, "stop")
+            seat.made_tokens += 1
+            if work.delivery.take(token, now):
+                return self._finish(work, "stop_sequence")
+            if seat.made_tokens >= work.most:
+                return self._finish(work, "length")
+            work.full.append(token)
+        except Exception as error:
+            self._break(work, error)
+        return None
+
+    def _break(self, work: Work, error: Exception) -> None:
+        """A run's own sampler or delivery failed: nothing that the others share."""
+        _log.exception("worker failed")
+        self._end(work, Failed(f"the engine failed: {type(error).__name__}"))
 
     def _begin_reply(self, work: Work, now: float) -> None:
         request = work.run.prepared.request

@@ -34,7 +34,7 @@ class Rhythm:
         self._reply_step = 0.0
         self._per_token = 0.0
 
-    def learn(self, prompt: int, replies: int, threads: int, seconds: float) -> None:
+    def learn(self, prompt: int, replies: int, seconds: float) -> None:
         """A step with so many prompt tokens and replies took so long."""
         if not prompt:
             self._reply_step = _mean(self._reply_step, seconds)

@@ -8,7 +8,7 @@ Its tokens and where their KV is: in a slot of the instance, or saved outside of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infd.engine.context import ContextMemory
 from infd.engine.delivery import Delivery
@@ -125,7 +125,7 @@ class Work:
 
     __slots__ = (
         "accept", "cached", "delivery", "emit", "evaluated", "full", "most", "placed", "reuse",
-        "run", "sample", "sampler", "seat", "seed", "started", "want",
+        "run", "sampler", "seat", "seed", "started", "want",
     )  # fmt: skip
 
     def __init__(
@@ -147,7 +147,6 @@ class Work:
         self.seed = run.prepared.request.seed
         self.sampler: Sampler | None = None
         self.delivery: Delivery | None = None
-        self.sample: Any = None
         self.accept: Callable[[int], None] | None = None
 
     @property

@@ -3,6 +3,8 @@
 Rules:
 - A run that generates brings one token; one in its prompt brings a piece. All prompts together
   bring at most the step's budget, and those of one user at most its BATCH_SET.
+- Steps are short beside replies, unless all of these are of users who wait for prompts of their
+  own that count for more (`disturbed`).
 - Prompts are served one after another, the least served user's first, the oldest first within a
   user: two halves at once would end no sooner than the later of the two.
 - A background run (far ahead of its reader) takes part when nobody else would, and once a second.
@@ -26,6 +28,8 @@ STRICT = 4
 TENURE = 0.25
 # Rounding of sums of seconds.
 _EPSILON = 1e-9
+# What a user's prompts may take, in seconds, to be computed in long steps beside its own replies.
+BURST = 2.0
 # How far a user may be ahead of its MAX_PROC_THREADS, in seconds of processor time, before it
 # pauses: changing who takes part costs the copying of caches.
 GRACE = 0.25
@@ -116,6 +120,27 @@ def plan(wants: Sequence[Want], *, budget: int) -> list[Want]:
         room[key] -= want.takes
         budget -= want.takes
     return [w for w in wants if w.takes]
+
+
+def disturbed(wants: Sequence[Want], seconds: Callable[[int], float]) -> int:
+    """How many replies long steps of prompts would disturb. Not those of a user who waits for
+    more prompts than it has replies, or for so little that it is over soon: long steps make few
+    of many rows, and what that user waits for comes sooner in all.
+
+    `seconds`: what so many prompt tokens take.
+    """
+    replies, prompts, left = Counter[int](), Counter[int](), Counter[int]()
+    for want in wants:
+        key = id(want.share)
+        if want.in_prompt:
+            prompts[key] += 1
+            left[key] += want.left
+        elif not want.background:
+            replies[key] += 1
+    return sum(
+        n for key, n in replies.items()
+        if not prompts[key] or (prompts[key] <= n and seconds(left[key]) > BURST)
+    )  # fmt: skip
 
 
 class Rota:

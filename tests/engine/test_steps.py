@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from infd.engine.rhythm import LEAST, TILE, Rhythm
 from infd.engine.scheduler import STARVED, Share
 from infd.engine.steps import (
+    BURST,
     GRACE,
     STRICT,
     TENURE,
@@ -17,6 +18,7 @@ from infd.engine.steps import (
     Meters,
     Rota,
     Want,
+    disturbed,
     plan,
     weights,
     window,
@@ -109,6 +111,30 @@ def test_a_paused_user_gets_its_limit_in_the_long_run(limit: int, steps: list[fl
     assert used <= limit * now + GRACE + cores * max(steps) + 1e-6
 
 
+def test_long_steps_disturb_only_those_who_gain_nothing_by_them() -> None:
+    ada, bob = Share("ada", 2), Share("bob", 2)
+
+    def wants(share: Share, replies: int, prompts: int, left: int = 10_000) -> list[Want]:
+        return [Want(share, 1, 512) for _ in range(replies)] + [
+            Want(share, left, 512) for _ in range(prompts)
+        ]
+
+    def count(*given: list[Want]) -> int:
+        return disturbed([w for some in given for w in some], lambda tokens: tokens / 100)
+
+    assert count(wants(ada, 0, 3)) == 0
+    assert count(wants(ada, 2, 0)) == 2
+    # More prompts than replies, or as many that take long, or a few that are done soon.
+    assert count(wants(ada, 2, 3)) == 0
+    assert count(wants(ada, 2, 2)) == 2
+    assert count(wants(ada, 2, 1, left=int(100 * BURST))) == 0
+    # Another user's reply loses by them, whatever this one waits for; unless nobody reads it.
+    assert count(wants(ada, 2, 7), wants(bob, 1, 0)) == 1
+    unread = wants(bob, 1, 0)
+    unread[0].background = True
+    assert count(wants(ada, 2, 7), unread) == 0
+
+
 def test_a_meter_without_debt_is_forgotten_with_its_runs() -> None:
     ada, bob = Share("ada", 1), Share("bob", 1)
     meters = Meters()
@@ -197,9 +223,9 @@ def test_prompts_make_a_step_longer_by_their_slice_only(
 ) -> None:
     rhythm = Rhythm(0.150, strict=strict)
     for _ in range(40):
-        rhythm.learn(0, replies, 2, reply)
+        rhythm.learn(0, replies, reply)
         n = rhythm.budget(replies=replies)
-        rhythm.learn(n, replies, 2, reply + n * token)
+        rhythm.learn(n, replies, reply + n * token)
     n = rhythm.budget(replies=replies)
     usual = (1.0 if strict else 6.0) * max(reply, replies * token)
     # To the nearest whole tile of rows.
