@@ -1,8 +1,9 @@
 """The contexts of a model as sequences of one llama.cpp instance: continuous batching.
 
-A step is one llama_decode for all that run: one token of each that generates, a piece of prompts
-beside them (steps.py says whose). Then each sequence's next token is drawn with its own sampler
-and delivered, and whatever came meanwhile (new runs, aborts) is looked at before the next step.
+A step is one llama_decode: of one token of each run that generates, or of pieces of prompts; while
+there are both, these take turns (steps.py says whose). Then each sequence's next token is drawn
+with its own sampler and delivered, and whatever came meanwhile (new runs, aborts) is looked at
+before the next step.
 
 Rules: one thread uses a `BatchEngine`, as its border's host; the loop's side calls `interrupt` and
 reads `position`. A seat's tokens and its KV agree between steps. Runs that take part have slots
@@ -30,9 +31,9 @@ from infd.engine.rhythm import Rhythm
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat, Work
-from infd.engine.slots import MOST_SLOTS, Slots
+from infd.engine.slots import Slots
 from infd.engine.snapshot import Snapshot
-from infd.engine.steps import STRICT, Meters, Rota, Want, disturbed, plan, weights
+from infd.engine.steps import COPYING, TENURE, Meters, Rota, Want, disturbed, narrow, plan, weights
 from infd.engine.swap import Away, bring_back
 
 _log = structlog.get_logger("infd.engine.batch")
@@ -53,8 +54,9 @@ class BatchEngine:
         self._meters = Meters()
         strict = model.options.batched_fair == "strict"
         self._rota = Rota()
-        self._most = STRICT if strict else MOST_SLOTS
         self._rhythm = Rhythm(scheduler.slice_ms / 1000, strict=strict)
+        self._replied = True
+        """Whether the last step was one of replies: then prompts have the next."""
         self._computing: tuple[Seat, ...] = ()
         self._arrivals = 0
         self._waiting: dict[Seat, None] = {}
@@ -223,11 +225,11 @@ class BatchEngine:
         if not ready:
             self._turn.release()
             return
-        front, chosen = self._choose(ready, now)
-        threads = self._threads(chosen)
+        members, chosen = self._choose(ready, now)
+        threads = self._threads(members, chosen)
         if not threads:
             return
-        self._slots.arrange([w.seat for w in front], [w.seat for w in chosen])
+        self._arrange(members)
         for work in chosen:
             if not work.placed:
                 self._place(work)
@@ -246,26 +248,31 @@ class BatchEngine:
         return ready
 
     def _choose(self, ready: Sequence[Work], now: float) -> tuple[list[Work], list[Work]]:
-        """Who is to have slots in a row, and who takes part in the next step."""
+        """Who is to have slots, and who takes part in the next step."""
         for work in ready:
             seat, want = work.seat, work.want
             want.left = max(1, work.left) if work.placed else len(work.full)
             want.batch = seat.piece
             want.background = seat.made_tokens - seat.read_tokens > seat.run_ahead
+        wants = [w.want for w in ready]
         slots = self._slots.most(len(ready))
-        members, starved = self._rota.choose(
-            [w.want for w in ready], now, min(self._most, slots)
-        )
+        size = min(slots, narrow(wants, self._rhythm.width()))
+        members, starved = self._rota.choose(wants, now, size)
         # Once a second somebody gives up a step for a background run.
-        members = members[: max(0, slots - len(starved))]
-        replies = disturbed([w.want for w in ready], self._rhythm.seconds)
-        budget = min(self._rhythm.budget(replies=replies), self._slots.most_prompt)
-        chosen = plan((members + starved)[:slots], budget=budget)
+        members = (members[: max(0, slots - len(starved))] + starved)[:slots]
+        prompts = [w for w in members if w.in_prompt]
+        if prompts and (self._replied or len(prompts) == len(members)):
+            replies = disturbed(wants, self._rhythm.seconds)
+            budget = min(self._rhythm.budget(replies=replies), self._slots.most_prompt)
+            chosen = plan(prompts, budget=budget)
+        else:
+            chosen = plan([w for w in members if not w.in_prompt], budget=0)
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 
-    def _threads(self, chosen: Sequence[Work]) -> int:
-        """Wait for the cores: as many threads as the users of this step may have together."""
-        parts = weights([w.want for w in chosen])
+    def _threads(self, members: Sequence[Work], chosen: Sequence[Work]) -> int:
+        """Wait for the cores: as many threads as the members' users may have together. Whose step
+        it is uses up that time."""
+        parts = weights([w.want for w in chosen], [w.want for w in members])
         want = sum(max(1, share.max_threads) for share, _ in parts)
         want = min(self._scheduler.cores, want)
         turn = self._turn
@@ -277,6 +284,15 @@ class BatchEngine:
         turn.release()
         turn.parts = parts
         return turn.acquire(want)
+
+    def _arrange(self, members: Sequence[Work]) -> None:
+        """Give the members slots: replies such that follow each other, for they are computed
+        together."""
+        began = perf_counter()
+        together = [w.seat for w in members if not w.want.in_prompt]
+        self._slots.arrange(together, [w.seat for w in members if w.want.in_prompt])
+        took = perf_counter() - began
+        self._rota.tenure = max(TENURE, self._rota.tenure * (1 - COPYING), took / COPYING)
 
     def _place(self, work: Work) -> None:
         """Keep what the run's prompt and its seat's KV have in common."""
@@ -301,6 +317,7 @@ class BatchEngine:
             rows.append(Row(work.seat.slot, held, part, held + len(part) == len(work.full)))
         for seat in [w.seat for w in taking]:
             self._waiting.pop(seat, None)
+        self._replied = not taking[0].want.in_prompt
         self._slots.set_threads(threads)
         began = perf_counter()
         self._slots.rearm()
@@ -337,8 +354,11 @@ class BatchEngine:
                 self._deliver(work, token, now)
 
     def _account(self, rows: Sequence[Row], threads: int, seconds: float, now: float) -> None:
-        prompt = sum(len(row.tokens) for row in rows if len(row.tokens) > 1)
-        self._rhythm.learn(prompt, sum(len(row.tokens) == 1 for row in rows), seconds)
+        tokens = sum(len(row.tokens) for row in rows)
+        if self._replied:
+            self._rhythm.learn_replies(len(rows), seconds)
+        else:
+            self._rhythm.learn_prompts(tokens, seconds)
         self._meters.charge(self._turn.parts, threads * seconds, now)
         if self._scheduler.cores > 1 and now >= self._observe_at:
             self._observe_at = now + OBSERVE

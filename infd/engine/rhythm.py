@@ -1,64 +1,105 @@
-"""How many prompt tokens a batch's step may carry, learnt from the steps before. Pure.
+"""How long a batch's steps are, learnt from the steps before. Pure.
 
-A step beside running replies is a gap between two of their tokens: prompts may make it longer by
-`slice_s`, or by `STRETCH` of the usual step where that is less, so that a fast model's replies
-stay smooth too. Without replies a step may take `ALONE` times as long: only a run that comes in
-the middle of it waits.
+A step computes replies, a token of each, or pieces of prompts; while there are both, the two kinds
+follow each other, because llama.cpp would compute them one after the other in any case. What
+prompts take is then a gap between two tokens of the replies: `slice_s`, or `STRETCH` times what
+the replies take where that is less, so that a fast model's replies stay smooth too. Without
+replies to disturb a step may take `ALONE` times as long: only a run that comes in the middle of
+it waits.
+
+Where users have different numbers of replies, those of one make the step of all longer: then it
+has so many rows that it takes `FAIR` times (`STRICT` times, where short gaps were asked for) as
+long as that of one.
 """
 
 from __future__ import annotations
 
-# Six steps' time for prompts in a step of replies: the prompt keeps 6/7 of its speed.
-STRETCH = 6.0
-# Where short gaps were asked for ("strict") prompts may make them twice as long.
+# A prompt beside one reply keeps 0.7 of its speed, and more beside several.
+STRETCH = 7.0
 STRICT_STRETCH = 1.0
+FAIR, STRICT = 4.0, 2.2
 ALONE = 4.0
-# Kernels compute four rows together, replies' and prompts' alike. On two cores with AVX2 a row of a
-# 1.1 B model takes 30 ms alone, 20 in a step of 8 and 17 in one of 16 and more.
-TILE = 4
-LEAST = 4
-GRAIN_ALONE = 32
+# Kernels compute 16 rows of a prompt together, and 4 of what is left. On two cores with AVX2 a row
+# of a 1.1 B model takes 23 ms alone, 17 in a step of 4, 8 or 12 and 13 to 14 in one of 16 and more.
+TILE, LEAST = 16, 4
+LEAST_ALONE = 32
 # Before anything is known.
 FIRST = 16
 # How much a new measurement counts.
 _NEW = 0.3
+# Nobody has more slots.
+_MOST = 64
+# A step of one row shows how long such steps are; after so many others it is looked at again.
+_LOOK = 200
 
 
 class Rhythm:
     """One batch's. Times in seconds."""
 
     def __init__(self, slice_s: float, *, strict: bool = False) -> None:
-        """`slice_s`: the most that prompts may add to a step beside replies."""
+        """`slice_s`: the most that prompts may take beside replies."""
         self._slice = slice_s
         self._stretch = STRICT_STRETCH if strict else STRETCH
-        self._reply_step = 0.0
-        self._per_token = 0.0
+        self._limit = STRICT if strict else FAIR
+        self._steps: dict[int, float] = {}
+        self._since_one = 0
+        self._short = self._long = 0.0
 
-    def learn(self, prompt: int, replies: int, seconds: float) -> None:
-        """A step with so many prompt tokens and replies took so long."""
-        if not prompt:
-            self._reply_step = _mean(self._reply_step, seconds)
+    def learn_prompts(self, tokens: int, seconds: float) -> None:
+        """A step of so many tokens of prompts took so long. A few tell nothing."""
+        if tokens < LEAST:
             return
-        rest = seconds - (self._reply_step if replies else 0.0)
-        self._per_token = _mean(self._per_token, max(rest, seconds / 4) / prompt)
+        if tokens < TILE:
+            self._short = _mean(self._short, seconds / tokens)
+        else:
+            self._long = _mean(self._long, seconds / tokens)
+
+    def learn_replies(self, rows: int, seconds: float) -> None:
+        """A step of so many replies took so long."""
+        self._steps[rows] = _mean(self._steps.get(rows, 0.0), seconds)
+        self._since_one = 0 if rows == 1 else self._since_one + 1
 
     def seconds(self, prompt: int) -> float:
         """What so many prompt tokens probably take; 0.0 before anything is known."""
-        return prompt * self._per_token
+        return prompt * (self._long or self._short)
+
+    def step(self, rows: int) -> float:
+        """What a step of so many replies probably takes; 0.0 before anything is known."""
+        known = self._steps
+        if rows in known or not known:
+            return known.get(rows, 0.0)
+        # Along a straight line through two neighbours, of which no rows in no time may be one.
+        fewer = sorted(n for n in known if n < rows)
+        above = min((n for n in known if n > rows), default=0)
+        below = fewer[-1] if fewer else 0
+        other = above or (fewer[-2] if len(fewer) > 1 else 0)
+        low, high = known.get(below, 0.0), known.get(other, 0.0)
+        return max(low, low + (high - low) * (rows - below) / (other - below))
 
     def budget(self, *, replies: int) -> int:
         """Tokens of prompts for the next step, beside so many replies; at least `LEAST`."""
-        if not self._per_token:
-            return FIRST if replies else GRAIN_ALONE
         if not replies:
-            tokens = int(self._slice * ALONE / self._per_token)
-            return max(GRAIN_ALONE, tokens // GRAIN_ALONE * GRAIN_ALONE)
+            tokens = ALONE * self._slice / (self._long or self._short or self._slice)
+            return max(LEAST_ALONE, int(tokens) // TILE * TILE)
         seconds = self._slice
-        if self._reply_step:
-            usual = max(self._reply_step, replies * self._per_token)
-            seconds = min(seconds, self._stretch * usual)
-        rows = seconds / self._per_token + replies
-        return max(LEAST, round(rows / TILE) * TILE - replies)
+        if self._steps:
+            seconds = min(seconds, self._stretch * self.step(replies))
+        short = self._short or self._long
+        long = self._long or self._short
+        if not long:
+            return FIRST
+        if seconds >= TILE * long:
+            return round(seconds / long / TILE) * TILE
+        return min(TILE, max(LEAST, round(seconds / short / LEAST) * LEAST))
+
+    def width(self) -> int:
+        """The most replies of a step where users have different numbers of them; at least 1."""
+        if 1 not in self._steps or self._since_one >= _LOOK:
+            return 1
+        most, rows = self._limit * self._steps[1], 1
+        while rows < _MOST and self.step(rows + 1) <= most:
+            rows += 1
+        return rows
 
 
 def _mean(old: float, new: float) -> float:

@@ -1,16 +1,18 @@
 """Who takes part in a batch's next step, and with how many tokens. Pure.
 
 Rules:
-- A run that generates brings one token; one in its prompt brings a piece. All prompts together
-  bring at most the step's budget, and those of one user at most its BATCH_SET.
-- Steps are short beside replies, unless all of these are of users who wait for prompts of their
+- A step is of replies, a token of each, or of prompts, a piece of each; they take turns. All
+  pieces together have at most the step's budget, and those of one user at most its BATCH_SET.
+- Budgets are small beside replies, unless all of these are of users who wait for prompts of their
   own that count for more (`disturbed`).
 - Prompts are served one after another, the least served user's first, the oldest first within a
-  user: two halves at once would end no sooner than the later of the two.
+  user: two halves at once would end no sooner than the later of the two. What is left of a budget
+  goes to others in pieces as long as the first: only those are computed together.
 - A background run (far ahead of its reader) takes part when nobody else would, and once a second.
 - A user who got more processor time than its MAX_PROC_THREADS pauses until it has not (`Meter`).
-- In "strict" steps only a few runs take part, so that a gap between two tokens of one of them
-  stays short; the others follow in turn (`Rota`). So it is where there are fewer slots than runs.
+- Where users have different numbers of runs, steps have so few rows that they stay short
+  (`Rhythm.width`), but one of each user; the others follow in turn (`Rota`). So it is where there
+  are fewer slots than runs.
 """
 
 from __future__ import annotations
@@ -21,11 +23,10 @@ from dataclasses import dataclass, field
 
 from infd.engine.scheduler import STARVED, Share
 
-# Runs in a strict step. Kernels compute four rows together: on two cores a step of four took 1.4
-# times as long as one of one, and one of eight 2.7 times.
-STRICT = 4
-# Seconds between two changes of who takes part. A change copies two caches.
+# Seconds between two changes of who takes part, at least: a change copies two caches, which takes
+# at most `COPYING` of the time.
 TENURE = 0.25
+COPYING = 0.05
 # Rounding of sums of seconds.
 _EPSILON = 1e-9
 # What a user's prompts may take, in seconds, to be computed in long steps beside its own replies.
@@ -105,21 +106,33 @@ class Meters:
 
 
 def plan(wants: Sequence[Want], *, budget: int) -> list[Want]:
-    """How many tokens each brings (`takes`); those that bring any, in the order given.
+    """How many tokens each brings (`takes`) to a step of prompts, if all are in their prompts, or
+    of replies; those that bring any, in the order given.
 
     `budget`: tokens of prompts. None of the wants is paused.
     """
     room: dict[int, int] = {}
+    longest = budget
     for want in sorted(wants, key=lambda w: (w.share.virtual, w.arrived)):
         if not want.in_prompt:
             want.takes = 1
             continue
         key = id(want.share)
         mine = room.setdefault(key, want.batch)
-        want.takes = max(0, min(want.left, mine, budget))
+        want.takes = max(0, min(want.left, mine, budget, longest))
         room[key] -= want.takes
         budget -= want.takes
+        longest = want.takes or longest
     return [w for w in wants if w.takes]
+
+
+def narrow(wants: Sequence[Want], width: int) -> int:
+    """How many runs may take part: all, unless users have different numbers of them; then as many
+    as `width`, but one of each user."""
+    counts = Counter(id(w.share) for w in wants if not w.background).values()
+    if not counts or min(counts) == max(counts):
+        return len(wants)
+    return max(width, len(counts))
 
 
 def disturbed(wants: Sequence[Want], seconds: Callable[[int], float]) -> int:
@@ -148,6 +161,8 @@ class Rota:
     no step waits for much copying."""
 
     def __init__(self) -> None:
+        self.tenure = TENURE
+        """Seconds between two changes."""
         self._members: list[Want] = []
         self._changed = 0.0
 
@@ -160,7 +175,7 @@ class Rota:
         others = [w for w in front if w not in members]
         while others and len(members) < size:
             self._join(others, now)
-        if others and now - self._changed >= TENURE:
+        if others and now - self._changed >= self.tenure:
             of = self._count()
             arriving = min(others, key=lambda w: _turn(w, of))
             # Of several the first: members are in the order in which they joined.
@@ -189,10 +204,11 @@ def _turn(want: Want, members_of: Callable[[Want], int]) -> tuple[float, ...]:
     return members_of(want), want.served, want.arrived
 
 
-def weights(chosen: Sequence[Want]) -> tuple[tuple[Share, float], ...]:
-    """Each user's part of a step, by tokens; they sum to 1."""
+def weights(chosen: Sequence[Want], members: Sequence[Want]) -> tuple[tuple[Share, float], ...]:
+    """Each user's part of a step, by tokens, and 0 for those of `members` that have none in it;
+    they sum to 1."""
     total = sum(w.takes for w in chosen)
-    parts: dict[int, tuple[Share, int]] = {}
+    parts = {id(want.share): (want.share, 0) for want in members}
     for want in chosen:
         _, n = parts.get(id(want.share), (want.share, 0))
         parts[id(want.share)] = (want.share, n + want.takes)

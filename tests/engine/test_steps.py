@@ -7,18 +7,18 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infd.engine.rhythm import LEAST, TILE, Rhythm
+from infd.engine.rhythm import FAIR, LEAST, STRICT, TILE, Rhythm
 from infd.engine.scheduler import STARVED, Share
 from infd.engine.steps import (
     BURST,
     GRACE,
-    STRICT,
     TENURE,
     Meter,
     Meters,
     Rota,
     Want,
     disturbed,
+    narrow,
     plan,
     weights,
     window,
@@ -64,7 +64,9 @@ def test_a_step_keeps_every_bound_and_is_never_empty(wants: list[Want], budget: 
         assert by_user[id(want.share)] <= max(w.batch for w in wants if w.share is want.share)
     # Whoever generates has a token in it.
     assert all(w.takes == 1 for w in wants if not w.in_prompt)
-    assert abs(sum(weight for _, weight in weights(chosen)) - 1) < 1e-9
+    parts = weights(chosen, wants)
+    assert abs(sum(weight for _, weight in parts) - 1) < 1e-9
+    assert {id(share) for share, _ in parts} == {id(w.share) for w in wants}
 
 
 @given(wanting(), st.integers(1, 30))
@@ -88,6 +90,11 @@ def test_prompts_are_served_one_after_another_the_least_served_user_first() -> N
     ]
     plan(wants, budget=150)
     assert [w.takes for w in wants] == [0, 50, 100]
+    # Pieces are computed together as far as they are equally long.
+    for want, left in zip(wants, (100, 100, 20), strict=True):
+        want.left = left
+    plan(wants, budget=150)
+    assert [w.takes for w in wants] == [20, 20, 20]
 
 
 # Meters: a user's processor time against its limit.
@@ -148,7 +155,7 @@ def test_a_meter_without_debt_is_forgotten_with_its_runs() -> None:
     assert not meters.by_share
 
 
-# Strict steps.
+# Narrow steps.
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 6))
@@ -186,11 +193,11 @@ def test_the_rota_is_fair_to_users_and_starves_nobody(runs: list[int], size: int
 
 def test_who_has_ended_makes_room_at_once() -> None:
     ada = Share("ada", 1)
-    wants = [Want(ada, 1, 512, arrived=i) for i in range(STRICT + 3)]
+    wants = [Want(ada, 1, 512, arrived=i) for i in range(7)]
     rota = Rota()
-    assert rota.choose(wants, 0.0, STRICT) == (wants[:STRICT], [])
+    assert rota.choose(wants, 0.0, 4) == (wants[:4], [])
     left = wants[2:]
-    assert rota.choose(left, 0.01, STRICT) == (left[:STRICT], [])
+    assert rota.choose(left, 0.01, 4) == (left[:4], [])
     # Fewer slots: those who joined first stay.
     assert rota.choose(left, 0.02, 2) == (left[:2], [])
 
@@ -218,17 +225,59 @@ def test_the_window_is_where_most_are_already(data: st.DataObject) -> None:
 
 
 @given(st.floats(0.0001, 0.1), st.floats(0.00005, 0.01), st.integers(1, 9), st.booleans())
-def test_prompts_make_a_step_longer_by_their_slice_only(
+def test_prompts_take_their_slice_only(
     reply: float, token: float, replies: int, strict: bool
 ) -> None:
     rhythm = Rhythm(0.150, strict=strict)
     for _ in range(40):
-        rhythm.learn(0, replies, reply)
+        rhythm.learn_replies(replies, reply)
         n = rhythm.budget(replies=replies)
-        rhythm.learn(n, replies, reply + n * token)
+        rhythm.learn_prompts(n, n * token)
     n = rhythm.budget(replies=replies)
-    usual = (1.0 if strict else 6.0) * max(reply, replies * token)
-    # To the nearest whole tile of rows.
-    assert n == LEAST or (n - TILE / 2) * token <= 1.02 * min(0.150, usual)
+    assert n % LEAST == 0
+    assert n == LEAST or (n - TILE / 2) * token <= 1.02 * min(
+        0.150, (1.0 if strict else 7.0) * reply
+    )
     # Alone a prompt goes on in larger pieces.
     assert rhythm.budget(replies=0) >= n
+
+
+def step_of(rows: int, one: float, more: float) -> float:
+    return one + (rows - 1) * more
+
+
+@given(st.floats(0.001, 0.1), st.floats(0.1, 1.2), st.booleans())
+def test_a_narrow_step_is_as_long_as_may_be(one: float, part: float, strict: bool) -> None:
+    """Whatever the kernels gain from computing rows together, soon it is known."""
+    rhythm = Rhythm(0.150, strict=strict)
+    limit = STRICT if strict else FAIR
+    for _ in range(64):
+        rows = rhythm.width()
+        rhythm.learn_replies(rows, step_of(rows, one, part * one))
+    rows = rhythm.width()
+    assert rows >= 1
+    assert step_of(rows, one, part * one) <= limit * one * 1.001 or rows == 1
+    assert step_of(rows + 1, one, part * one) > limit * one * 0.999 or rows == 64
+
+
+def test_how_long_one_row_takes_is_looked_at_again() -> None:
+    rhythm = Rhythm(0.150)
+    widths = []
+    for _ in range(500):
+        rows = rhythm.width()
+        rhythm.learn_replies(rows, step_of(rows, 0.02, 0.01))
+        widths.append(rows)
+    assert widths[0] == 1
+    assert 1 in widths[100:]
+    assert widths.count(1) <= 5
+
+
+def test_steps_are_narrow_only_where_users_differ() -> None:
+    ada, bob, eve = (Share(name, 2) for name in ("ada", "bob", "eve"))
+    of = [Want(ada, 1, 512) for _ in range(8)]
+    assert narrow(of, 2) == 8
+    assert narrow([Want(ada, 1, 512), Want(bob, 1, 512)], 1) == 2
+    assert narrow([*of, Want(bob, 1, 512)], 4) == 4
+    assert narrow([*of, Want(bob, 1, 512), Want(eve, 1, 512)], 2) == 3
+    # One that nobody reads yet is nobody's harm.
+    assert narrow([*of, Want(bob, 1, 512, background=True)], 2) == 9
