@@ -201,6 +201,7 @@ class Context:
         attempt = self._attempt = object()
         self._ended = self._loop.create_future()
         self._ending, self._abort_detail, self._abort_wanted = None, "", False
+        self._prompt = (0, 0)
         try:
             await self.tenant.come_in()
             self._check_attempt(attempt)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from support import daemon as daemons
@@ -158,3 +162,35 @@ def test_the_states_of_a_context(client: RawClient) -> None:
     assert held - 2 <= seen.keys["TOKENS_USED"] <= held + 1
     client.ok("inf_clear_context_history", CTXID=ctxid)
     assert client.ok(status, CTXID=ctxid).keys["TOKENS_USED"] == 0
+
+
+@contextmanager
+def templates_stand_still(daemon: Daemon) -> Iterator[None]:
+    """The processes in which the daemon renders templates are stopped: no prompt gets ready."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == daemon.pid and b"renderer" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    assert found
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in found:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_run_that_begins_says_nothing_of_the_one_before(
+    client: RawClient, shared_daemon: Daemon
+) -> None:
+    ctxid = client.context("demo", 512)
+    client.ask(ctxid, "Hello!", MAX_TOKENS=2)
+    said = client.say(ctxid, "Hello again!")
+    with templates_stand_still(shared_daemon):
+        asked = client.send("exec_execute_input", CTXID=ctxid, MSGID=[said], MAX_TOKENS=1)
+        seen = client.ok("inf_get_context_status", CTXID=ctxid)
+    assert (seen.code, seen.keys["PROMPT_TOKENS"], seen.keys["PROMPT_DONE"]) == (2009, 0, 0)
+    assert client.read(asked).code == 3000

@@ -131,8 +131,9 @@ class BesidePrompt(Scenario):
         await reader.forget()
         alone = await stream.say(self.subject.text(self.sizes.short, number), self.sizes.alone)
         await stream.forget()
-        text = self.subject.text(self.sizes.prompt, number)
-        async with _under_way([reader], [text], 1) as (task,):
+        # Two texts: of one that was read before, infd keeps the beginning.
+        first, second = (self.subject.text(self.sizes.prompt, 2 * number + at) for at in (0, 1))
+        async with _under_way([reader], [first], 1) as (task,):
             undisturbed, _ = await self._read(reader, task)
             began = perf_counter()
             await reader.forget()
@@ -140,7 +141,7 @@ class BesidePrompt(Scenario):
         words = self.subject.text(self.sizes.short, 50 + number)
         async with _under_way([stream], [words], self.subject.n_ctx // 2) as (streaming,):
             await _begun(stream, streaming, 2)
-            async with _under_way([reader], [text], 1) as (task,):
+            async with _under_way([reader], [second], 1) as (task,):
                 prompt, (begin, end) = await self._read(reader, task)
                 await reader.forget()
             assert stream.reply is not None
