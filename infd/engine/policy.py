@@ -10,8 +10,11 @@ the policy is asked anything, and a run that keeps its threads costs nothing.
   served least so far; within a user to the place (one context's) served least so far. So users
   come before contexts, and a user with one context keeps a core beside one with eight.
 - "Served so far" is a virtual time as in start-time fair queueing: who was away goes on at the
-  present virtual time, so nothing is saved up by idling; who gets less than its part because of
-  its own limit has at most `CREDIT` seconds to its favour.
+  present virtual time, so nothing is saved up by idling, and nobody pays later for what was
+  computed while nobody else waited; who gets less than its part because of its own limit has at
+  most `CREDIT` seconds to its favour.
+- A user's place that is `AHEAD` of another of its that computes waits for that one, as long as
+  other users' places want the core.
 - Everybody who waits gets one thread before anybody gets a team: single threads beside each other
   do more than a team of as many. What is left over widens teams, the least served first.
 - No core is idle while a place waits that may use it.
@@ -132,6 +135,8 @@ class Policy:
         self.tight = False
         """Whether a team may have to become narrower at its next call."""
         self._virtual = 0.0
+        self._active = 0
+        """Places that wait or compute."""
         self._busy = 0.0
         self._last = 0.0
         self._call = 0.0
@@ -187,6 +192,7 @@ class Policy:
             if not share.active:
                 share.virtual = max(share.virtual, self._start(self._virtual, now - share.left))
             share.active += 1
+        self._active += 1
         start = self._start(place.least.floor, now - place.left)
         place.virtual = max(place.virtual, start)
 
@@ -196,9 +202,15 @@ class Policy:
 
     def _away(self, place: Place, now: float) -> None:
         place.left = now
+        self._active -= 1
         for share, _ in place.parts:
             share.active -= 1
             share.left = now
+            # What was computed while nobody else waited is not held against who computed it.
+            if not share.active:
+                share.floor = max(share.floor, place.virtual)
+            if not self._active:
+                self._virtual = max(self._virtual, share.virtual)
 
     def _take_back(self, place: Place, now: float) -> None:
         held = place.held
@@ -238,7 +250,9 @@ class Policy:
             eligible = [p for p in waiting if p.waiting and self._room(p) > 0]
             if not eligible:
                 return
-            place = min(eligible, key=_rank) if len(eligible) > 1 else eligible[0]
+            if len(eligible) > 1:
+                eligible = [p for p in eligible if not self._ahead(p)] or eligible
+            place = min(eligible, key=_rank)
             place.waiting = False
             place.began = now
             place.calls = 1
@@ -250,6 +264,16 @@ class Policy:
                 share.floor = max(share.floor, place.virtual)
             self._virtual = max(self._virtual, place.least.virtual)
             self._take(place)
+
+    def _ahead(self, place: Place) -> bool:
+        """Whether it was served so much more than another of its user's that computes now, that
+        its user's next core is rather waited for."""
+        share = place.least
+        return bool(share.in_use) and any(
+            place.virtual > other.virtual + AHEAD
+            for other in self.running
+            if other.least is share and not other.background
+        )
 
     def _widen(self, places: list[Place]) -> None:
         """Give what is free to teams; it stays free for one that computes and was served less."""

@@ -57,7 +57,7 @@ class Sizes:
     """Contexts of the heavy user."""
     many: int = 16
     """Contexts that want two threads each."""
-    many_reply: int = 12
+    many_reply: int = 24
     contexts: int = 200
     """Contexts made and destroyed."""
 
