@@ -29,6 +29,8 @@ STREAM_UNSENT = 256 * 1024
 UNSENT = 4 * 1024 * 1024
 UNSENT_SECONDS = 60.0
 """Back-pressure, as in the contract's section 1; bytes and seconds."""
+SMALL = 4096
+"""Bytes of a response that others of the same moment are waited for with."""
 
 MAX_DETAIL = 1000
 """Characters of a DETAIL: names out of the request stand in it, and may be as long as a frame."""
@@ -58,6 +60,7 @@ class Link(asyncio.Protocol):
         self._calls: set[PendingCall] = set()
         self._frame_timer: asyncio.TimerHandle | None = None
         self._unsent_timer: asyncio.TimerHandle | None = None
+        self._late: list[bytes] = []
 
     # --- asyncio's side --------------------------------------------------------------------
 
@@ -97,6 +100,7 @@ class Link(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A half-closed peer counts as lost: it cannot be told from one that was killed, and a
         killed one must not keep a run alive. What was answered is still sent."""
+        self._send_late()
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -136,6 +140,7 @@ class Link(asyncio.Protocol):
         out, self._out = self._out, None
         self._flush(out)
         if connection.state is State.CLOSED and self._transport is not None:
+            self._send_late()
             self._transport.close()
         elif connection.mid_frame and not self._deaf and self._frame_timer is None:
             seconds = self.daemon.config.frame_seconds
@@ -214,8 +219,18 @@ class Link(asyncio.Protocol):
         if self._out is not None:
             self._out.append(wire)
             self._out_size += len(wire)
-        else:
+        elif len(wire) > SMALL:
             self._write(wire)
+        else:
+            if not self._late:
+                self._loop.call_soon(self._send_late)
+            self._late.append(wire)
+
+    def _send_late(self) -> None:
+        """Send what was said since the loop's last round: replies that are computed together
+        come together, and a transport's `write` is a system call each time."""
+        if self._late:
+            self._write(b"")
 
     def _flush(self, out: list[bytes]) -> None:
         if out:
@@ -225,6 +240,9 @@ class Link(asyncio.Protocol):
 
     def _write(self, wire: bytes) -> None:
         transport = self._transport
+        if self._late:
+            wire = b"".join((*self._late, wire))
+            self._late.clear()
         if transport is None or transport.is_closing():
             return
         transport.write(wire)
@@ -255,6 +273,7 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         """Close after what is written is sent."""
         self._connection.close()
+        self._send_late()
         if self._transport is not None:
             self._transport.close()
 

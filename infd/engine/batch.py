@@ -48,6 +48,7 @@ class Batch:
             except BaseException:
                 computing.begin_close()
                 raise
+            engine.together = computing.together
             self._engine, self._borders = engine, (computing, preparing)
         self._seats += 1
         seat.engine = self._engine

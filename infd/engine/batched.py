@@ -16,6 +16,7 @@ context; it is made anew, larger, when that is not enough, and freed with the la
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 import structlog
@@ -48,6 +49,8 @@ class BatchEngine:
     def __init__(self, model: Model, scheduler: Scheduler) -> None:
         self.model = model
         self.works: list[Work] = []
+        self.together: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Around events that are to reach the loop in one go (`Border.together`)."""
         self._scheduler = scheduler
         self._turn = scheduler.turn(Share("batch", scheduler.cores))
         self._slots = Slots(model)
@@ -346,12 +349,12 @@ class BatchEngine:
             else:
                 work.seat.prompt_done = len(work.seat.tokens)
                 work.emit(Progress(len(work.full), work.seat.prompt_done))
-        # All are drawn before the first is delivered: between two calls into llama.cpp the event
-        # loop would wake up for each, beside which nobody computes.
+        # All are drawn before the first is delivered: the loop would wake up for each of them.
         drawn = [(work, self._draw(work, at, now)) for work, at in drawing]
-        for work, token in drawn:
-            if token is not None:
-                self._deliver(work, token, now)
+        with self.together():
+            for work, token in drawn:
+                if token is not None:
+                    self._deliver(work, token, now)
 
     def _account(self, rows: Sequence[Row], threads: int, seconds: float, now: float) -> None:
         tokens = sum(len(row.tokens) for row in rows)

@@ -26,7 +26,8 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -76,6 +77,7 @@ class Border:
         self._commands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._out: deque[Callable[[], None] | tuple[Receiver, Event]] = deque()
         self._scheduled = False
+        self._holding = False
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -159,14 +161,29 @@ class Border:
     def post(self, item: Callable[[], None] | tuple[Receiver, Event]) -> None:
         """From the thread: have the loop call this, or give the event to its receiver; in order."""
         self._out.append(item)
-        if not self._scheduled:
-            self._scheduled = True
-            assert self._loop is not None
-            try:
-                self._loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:
-                # The loop is closed: nobody is left to be told.
-                _log.debug("worker outlived its event loop", worker=self.name)
+        if not self._scheduled and not self._holding:
+            self._wake()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """From the thread: what is posted within reaches the loop in one go. It would wake up at
+        the first item, and then both would wait for each other's GIL at each of the others."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            if self._out and not self._scheduled:
+                self._wake()
+
+    def _wake(self) -> None:
+        self._scheduled = True
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:
+            # The loop is closed: nobody is left to be told.
+            _log.debug("worker outlived its event loop", worker=self.name)
 
     def _main(self) -> None:
         try:
