@@ -30,7 +30,7 @@ from infd.engine.model import Model
 from infd.engine.reuse import Reuse
 from infd.engine.rhythm import Rhythm
 from infd.engine.sampling import Sampler, draw_seed
-from infd.engine.scheduler import Scheduler, Share
+from infd.engine.scheduler import OBSERVE, Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
 from infd.engine.snapshot import Snapshot
@@ -38,9 +38,6 @@ from infd.engine.steps import COPYING, TENURE, Meters, Rota, Want, disturbed, na
 from infd.engine.swap import Away, bring_back
 
 _log = structlog.get_logger("infd.engine.batch")
-
-# How often foreign load is looked for, in seconds.
-OBSERVE = 0.05
 
 
 class BatchEngine:

@@ -20,14 +20,11 @@ from infd.engine.lookahead import LookAhead
 from infd.engine.model import Model
 from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
-from infd.engine.scheduler import Scheduler, Share
+from infd.engine.scheduler import OBSERVE, Scheduler, Share
 from infd.engine.state import DEFAULT_BATCH, EngineState
 from infd.engine.swap import bring_back, save
 
 _log = structlog.get_logger("infd.engine.worker")
-
-# How often foreign load is looked for, in seconds.
-OBSERVE = 0.05
 
 
 class Engine(EngineState):

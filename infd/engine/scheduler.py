@@ -14,11 +14,16 @@ from _thread import allocate_lock
 from time import monotonic
 from typing import cast
 
+from infd.engine.load import ForeignLoad
 from infd.engine.pace import SLICE_MS
 from infd.engine.policy import QUANTUM, STARVED, Place, Policy, Share
 from infd.engine.processors import Others
 
-__all__ = ["QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
+__all__ = ["OBSERVE", "QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
+
+# How often those who compute look for foreign load, in seconds: twice a window. Each look costs
+# them a quarter of a millisecond.
+OBSERVE = ForeignLoad.WINDOW / 2
 
 
 class Turn(Place):
