@@ -262,11 +262,14 @@ class BatchEngine:
         members = (members[: max(0, slots - len(starved))] + starved)[:slots]
         prompts = [w for w in members if w.in_prompt]
         if prompts and (self._replied or len(prompts) == len(members)):
-            replies = disturbed(wants, self._rhythm.seconds)
-            budget = min(self._rhythm.budget(replies=replies), self._slots.most_prompt)
+            beside = disturbed(wants, self._rhythm.seconds)
+            budget = min(self._rhythm.budget(replies=beside), self._slots.most_prompt)
             chosen = plan(prompts, budget=budget)
         else:
-            chosen = plan([w for w in members if not w.in_prompt], budget=0)
+            replies = [w for w in members if not w.in_prompt]
+            if size < len(wants) and self._rhythm.look:
+                replies = [min(replies, key=lambda w: w.served)]
+            chosen = plan(replies, budget=0)
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 
     def _threads(self, members: Sequence[Work], chosen: Sequence[Work]) -> int:

@@ -30,7 +30,7 @@ FIRST = 16
 _NEW = 0.3
 # Nobody has more slots.
 _MOST = 64
-# A step of one row shows how long such steps are; after so many others it is looked at again.
+# After so many others a step of one row is due.
 _LOOK = 200
 
 
@@ -93,10 +93,15 @@ class Rhythm:
             return round(seconds / long / TILE) * TILE
         return min(TILE, max(LEAST, round(seconds / short / LEAST) * LEAST))
 
+    @property
+    def look(self) -> bool:
+        """Whether a step of one row should show anew how long such a step is."""
+        return 1 not in self._steps or self._since_one >= _LOOK
+
     def width(self) -> int:
         """The most replies of a step where users have different numbers of them; at least 1."""
-        if 1 not in self._steps or self._since_one >= _LOOK:
-            return 1
+        if 1 not in self._steps:
+            return LEAST
         most, rows = self._limit * self._steps[1], 1
         while rows < _MOST and self.step(rows + 1) <= most:
             rows += 1

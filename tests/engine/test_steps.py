@@ -252,7 +252,7 @@ def test_a_narrow_step_is_as_long_as_may_be(one: float, part: float, strict: boo
     rhythm = Rhythm(0.150, strict=strict)
     limit = STRICT if strict else FAIR
     for _ in range(64):
-        rows = rhythm.width()
+        rows = 1 if rhythm.look else rhythm.width()
         rhythm.learn_replies(rows, step_of(rows, one, part * one))
     rows = rhythm.width()
     assert rows >= 1
@@ -264,7 +264,8 @@ def test_how_long_one_row_takes_is_looked_at_again() -> None:
     rhythm = Rhythm(0.150)
     widths = []
     for _ in range(500):
-        rows = rhythm.width()
+        rows = 1 if rhythm.look else rhythm.width()
+        assert rhythm.width() >= 1
         rhythm.learn_replies(rows, step_of(rows, 0.02, 0.01))
         widths.append(rows)
     assert widths[0] == 1
