@@ -197,13 +197,16 @@ class Engine(EngineState):
             request = run.prepared.request
             seed = draw_seed() if request.seed is None else request.seed
             sampler = Sampler(self.model, request.sampling, seed)
+            delivery = Delivery(self.model, request.stop, emit)
             try:
                 generate = self._generate if self.look_ahead is None else self._generate_ahead
-                reason = generate(context, sampler, run, emit)
+                reason = generate(context, sampler, run, delivery)
             finally:
                 sampler.close()
+            self.turn.release()
             if run.aborted:
                 return Aborted()
+            delivery.finish(stopped=reason == "stop_sequence")
             return self.finished(reason, run, seed, cached, started, evaluated)
         finally:
             self.in_prompt = False
@@ -252,29 +255,18 @@ class Engine(EngineState):
         return True
 
     def _generate(
-        self,
-        context: LlamaContext,
-        sampler: Sampler,
-        run: RunState,
-        emit: Callable[[Event], None],
+        self, context: LlamaContext, sampler: Sampler, run: RunState, delivery: Delivery
     ) -> str:
         """Token by token until something ends it: the finish reason.
 
         This loop is what a small model's speed hangs on; its names are bound outside of it.
         """
-        request = run.prepared.request
-        most = self.ctxsize - len(context.tokens)
-        if request.max_tokens is not None:
-            most = min(most, request.max_tokens)
-        accept = None
-        if sampler.needs_history:
-            sampler.prime(context.tokens)
-            accept = sampler.accept
+        most = self.most_tokens(run.prepared.request, len(context.tokens))
+        accept = sampler.follow(context.tokens)
         sample = sampler.sample_from(context)
         decode, renew, share = context.decode_one, self.turn.renew, self.share
         limits, cores, run_ahead = self.limits, self._scheduler.cores, self.run_ahead
         end_tokens, clock = self.model.end_tokens, perf_counter
-        delivery = Delivery(self.model, request.stop, emit)
         take = delivery.take
         made = 0
         threads = self.turn.held
@@ -315,21 +307,13 @@ class Engine(EngineState):
                 break
             if accept is not None:
                 accept(token)
-        self.turn.release()
-        if not run.aborted:
-            delivery.finish(stopped=reason == "stop_sequence")
         return reason
 
     def _generate_ahead(
-        self,
-        context: LlamaContext,
-        sampler: Sampler,
-        run: RunState,
-        emit: Callable[[Event], None],
+        self, context: LlamaContext, sampler: Sampler, run: RunState, delivery: Delivery
     ) -> str:
         """As `_generate`, with guesses from the context's own tokens."""
         assert self.look_ahead is not None
-        delivery = Delivery(self.model, run.prepared.request.stop, emit)
 
         def grant(now: float) -> int:
             want = self._want()
@@ -340,11 +324,7 @@ class Engine(EngineState):
                 context.set_threads(threads, threads)
             return threads
 
-        reason = self.look_ahead.generate(self, context, sampler, run, delivery, grant)
-        self.turn.release()
-        if not run.aborted:
-            delivery.finish(stopped=reason == "stop_sequence")
-        return reason
+        return self.look_ahead.generate(self, context, sampler, run, delivery, grant)
 
     def _look_for_load(self, now: float) -> None:
         if now >= self._observe_at:

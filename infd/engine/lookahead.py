@@ -53,14 +53,8 @@ class LookAhead:
         `grant` waits for the cores before each call at the time given, and answers 0 when the
         run is to end. Raises EngineError.
         """
-        request = run.prepared.request
-        most = state.ctxsize - len(context.tokens)
-        if request.max_tokens is not None:
-            most = min(most, request.max_tokens)
-        accept = None
-        if sampler.needs_history:
-            sampler.prime(context.tokens)
-            accept = sampler.accept
+        most = state.most_tokens(run.prepared.request, len(context.tokens))
+        accept = sampler.follow(context.tokens)
         index = self._index
         index.become(context.tokens, common_prefix(index.tokens, context.tokens))
         self.pace = pace = Pace(self.pace.most)

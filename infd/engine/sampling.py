@@ -140,6 +140,14 @@ class Sampler:
             for token in history:
                 self._penalties.accept(token)
 
+    def follow(self, history: Iterable[int]) -> Callable[[int], None] | None:
+        """Prime it with the context's tokens: what is to be told each further one; None: nothing
+        has to."""
+        if not self.needs_history:
+            return None
+        self.prime(history)
+        return self.accept
+
     def sample(self, context: LlamaContext) -> int:
         """The next token from the logits of the context's last token (ValueError: none)."""
         if not context.has_logits:

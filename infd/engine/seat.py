@@ -141,9 +141,7 @@ class Work:
         self.placed = False
         """Whether its KV was looked at: what the prompt and the KV have in common is kept."""
         self.reuse: Reuse | None = None
-        self.most = seat.ctxsize - len(self.full)
-        if run.prepared.request.max_tokens is not None:
-            self.most = min(self.most, run.prepared.request.max_tokens)
+        self.most = seat.most_tokens(run.prepared.request, len(self.full))
         self.seed = run.prepared.request.seed
         self.sampler: Sampler | None = None
         self.delivery: Delivery | None = None

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from infd.engine.context import ContextMemory
-from infd.engine.events import Finished, Limits, RunState
+from infd.engine.events import Finished, Limits, RunRequest, RunState
 from infd.engine.sampling import draw_seed
 from infd.engine.scheduler import Share
 
@@ -87,6 +87,12 @@ class EngineState:
     def piece(self) -> int:
         """The most prompt tokens of one call, by BATCH_SET."""
         return min(self.limits.batch or DEFAULT_BATCH, self.ctxsize)
+
+    def most_tokens(self, request: RunRequest, held: int) -> int:
+        """How many tokens a reply may have after `held` ones: what its request and the context's
+        size allow."""
+        room = self.ctxsize - held
+        return room if request.max_tokens is None else min(room, request.max_tokens)
 
     def forget_counters(self) -> None:
         """Before a run, and after the conversation was cleared."""
