@@ -10,10 +10,10 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from infd.closing import Closing
 from infd.failures import CommandError
 from infd_protocol import codes
 from infd_protocol.connection import Connection, ProtocolError, Refusal, Response, Role
@@ -73,7 +73,7 @@ class Operations(Protocol):
         """An access token that confirms an act (the caller's own)."""
 
 
-class Wire:
+class Wire(Closing):
     """A connection to a daemon; with `login`, a session that ends with it. A context manager."""
 
     def __init__(self, address: Address) -> None:
@@ -91,17 +91,6 @@ class Wire:
         # Loading a model and waiting for a turn take as long as they take.
         self._socket.settimeout(None)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def login(self, user: str, token: str) -> None:
         """Open a session; later calls are made in it. Raises InfAuthorizationFailed, …"""

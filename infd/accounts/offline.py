@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from infd.accounts.authority import check_exists, check_not_last
 from infd.accounts.hashing import hash_token
 from infd.accounts.store import Account, Store, StoreError
 from infd.accounts.tokens import check_token, new_token
 from infd.accounts.user import User, check_username
+from infd.closing import Closing
 from infd.machine import usable_cores
 from infd_protocol.errors import InfUserAlreadyExists
 from infd_protocol.values import UINT32_MAX
@@ -55,7 +54,7 @@ def init(
         return accounts.create(first, token)
 
 
-class OfflineAccounts:
+class OfflineAccounts(Closing):
     """The users of a state folder that no daemon holds; a context manager."""
 
     def __init__(self, state_dir: Path, *, create: bool = False) -> None:
@@ -65,17 +64,6 @@ class OfflineAccounts:
         except BaseException:
             self._store.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the folder."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from infd import children
+from infd.closing import Closing
 
 
 class SideError(Exception):
     """The process cannot run, or ended; one line for people."""
 
 
-class Side:
+class Side(Closing):
     """The process, with one model loaded. A context manager."""
 
     def __init__(self, module: str, model: Path, **how: Any) -> None:
@@ -33,17 +33,6 @@ class Side:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process."""

@@ -14,12 +14,11 @@ import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from infd import children
 from infd.accounts import offline
 from infd.bench.wire import Wire
+from infd.closing import Closing
 from infd.wire import Address
 
 ADMIN = "bench"
@@ -33,7 +32,7 @@ class ThrowawayError(Exception):
     """The daemon did not start; one line for people."""
 
 
-class Throwaway:
+class Throwaway(Closing):
     """The running daemon. A context manager; afterwards nothing of it is left."""
 
     def __init__(self, models: Mapping[str, Path], *, threads: int) -> None:
@@ -49,17 +48,6 @@ class Throwaway:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop it and remove its folder."""

@@ -14,9 +14,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from infd.closing import Closing
 from infd.engine.errors import ContextError, TemplateError
 from infd.engine.library import lib
 from infd.engine.model import Model
@@ -103,7 +103,7 @@ class PlainLoop:
             self._model.closed()
 
 
-class PlainChat:
+class PlainChat(Closing):
     """A model file that answers: greedy, in this process, one call after another."""
 
     def __init__(self, path: str | PathLike[str], *, n_ctx: int = 1024, n_threads: int = 1):
@@ -151,14 +151,3 @@ class PlainChat:
             self._loop.close()
             self._loop = None
         self._model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
