@@ -1,23 +1,21 @@
 """The process in which infd's engine runs without the daemon, asked by engine_side.py.
 
-`python -m infd.bench.engine_process` reads one JSON request a line from standard input and writes
-one JSON answer a line. Contexts, scheduler, batch and border are the daemon's; there are no
-users' limits beside the cores, and no wire. A request that fails is answered {"error": words}.
+`python -m infd.bench.engine_process` is told what to do as answering.py says. Contexts, scheduler,
+batch and border are the daemon's; there are no users' limits beside the cores, and no wire. The
+event loop runs while a request is answered.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import uvloop
 
-from infd import children
+from infd.bench.answering import answer_requests
 from infd.engine import library
 from infd.engine.batch import Batch
 from infd.engine.errors import EngineError
@@ -54,8 +52,11 @@ class Reading:
 class Served:
     """One model, and the contexts that were asked for, kept for the next time."""
 
-    def __init__(self, path: str, options: dict[str, Any], cores: int) -> None:
-        """Raises ModelFileError."""
+    def __init__(
+        self, runner: asyncio.Runner, path: str, options: dict[str, Any], cores: int
+    ) -> None:
+        """`runner` has the event loop of the contexts. Raises ModelFileError."""
+        self._runner = runner
         self._path = path
         self._options = ModelOptions(**options)
         self._cores = cores
@@ -70,10 +71,13 @@ class Served:
         """The model and the library."""
         return {"library": library.version(), "kernels": library.kernels()}
 
-    async def together(
+    def together(self, **asked: Any) -> dict[str, Any]:
+        """See EngineSide.together."""
+        return self._runner.run(self._together(**asked))
+
+    async def _together(
         self, talks: _Talks, max_tokens: int, ctxsize: int, placement: str, options: dict[str, Any]
     ) -> dict[str, Any]:
-        """See EngineSide.together."""
         # Batch and Worker are told the placement here, so lookup's rule need not bind.
         changed: dict[str, Any] = {"lookup": 0, "placement": "dedicated", **options}
         wanted = replace(self._options, **changed)
@@ -127,27 +131,6 @@ class Served:
         return worker
 
 
-async def serve() -> None:
-    """Answer requests until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever llama.cpp prints is no answer
-    served: Served | None = None
-    while line := await asyncio.to_thread(sys.stdin.buffer.readline):
-        request: dict[str, Any] = json.loads(line)
-        do = request.pop("do")
-        try:
-            if do == "load":
-                served = Served(**request)
-                answer = served.about()
-            elif served is None:
-                raise ValueError("no model is loaded")
-            else:
-                answer = await served.together(**request)
-        except Exception as error:
-            answer = {"error": " ".join(str(error).split()) or type(error).__name__}
-        print(json.dumps(answer), file=answers, flush=True)
-
-
 if __name__ == "__main__":
-    children.end_with_parent(os.getppid())
-    uvloop.run(serve())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        answer_requests(partial(Served, runner))

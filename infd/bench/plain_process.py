@@ -1,19 +1,15 @@
 """The process in which llama.cpp's plain loop runs, asked by plain_side.py.
 
-`python -m infd.bench.plain_process` reads one JSON request a line from standard input and writes
-one JSON answer a line. It shares nothing with the daemon but the model file: the loop is
-engine/plain.py, which has no scheduler, no worker thread and no wire. A request that fails is
-answered {"error": words}; the process goes on until its input ends.
+`python -m infd.bench.plain_process` is told what to do as answering.py says. It shares nothing with
+the daemon but the model file: the loop is engine/plain.py, which has no scheduler, no worker thread
+and no wire.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from typing import Any
 
-from infd import children
+from infd.bench.answering import answer_requests
 from infd.engine import library
 from infd.engine.context import LlamaContext
 from infd.engine.plain import PlainChat, PlainLoop
@@ -66,27 +62,5 @@ class Served:
             context.close()
 
 
-def main() -> None:
-    """Serve requests until standard input ends."""
-    children.end_with_parent(os.getppid())
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever llama.cpp prints is no answer
-    served: Served | None = None
-    for line in sys.stdin.buffer:
-        request: dict[str, Any] = json.loads(line)
-        do = request.pop("do")
-        try:
-            if do == "load":
-                served = Served(**request)
-                answer = served.about()
-            elif served is None:
-                raise ValueError("no model is loaded")
-            else:
-                answer = getattr(served, do)(**request)
-        except Exception as error:
-            answer = {"error": " ".join(str(error).split()) or type(error).__name__}
-        print(json.dumps(answer), file=answers, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    answer_requests(Served)
