@@ -53,86 +53,119 @@ class Target:
         return Row(self.name, self.what, samples, "", self.bound, self.at_least, beside)
 
 
-def _all() -> Iterator[Target]:
-    for side in PLACEMENTS:
-        short = side.removeprefix("infd ")
+def _short(side: str) -> str:
+    return side.removeprefix("infd ")
+
+
+def _streams(side: str) -> Iterator[Target]:
+    """One stream of the placement beside others' best."""
+    decode = (side, "decode")
+    for name, subject, other, bound in (
+        ("single / llama-bench", LARGE, BENCH, 0.98),
+        ("single / llama-server", LARGE, SERVER, 1.0),
+        ("bundled single / llama-server", BUNDLED, SERVER, 1.15),
+    ):
+        model = " of the bundled model" if subject == BUNDLED else ""
         yield Target(
-            f"single / llama-bench, {short}", f"{side}: one stream ÷ llama-bench",
-            LARGE, "single", (side, "decode"), (BENCH, "decode"), 0.98,
+            f"{name}, {_short(side)}", f"{side}: one stream{model} ÷ {other}",
+            subject, "single", decode, (other, "decode"), bound,
         )  # fmt: skip
-        yield Target(
-            f"single / llama-server, {short}", f"{side}: one stream ÷ llama-server",
-            LARGE, "single", (side, "decode"), (SERVER, "decode"), 1.0,
-        )  # fmt: skip
-        yield Target(
-            f"bundled single / llama-server, {short}",
-            f"{side}: one stream of the bundled model ÷ llama-server",
-            BUNDLED, "single", (side, "decode"), (SERVER, "decode"), 1.15,
-        )  # fmt: skip
-    yield Target(
-        "8 at once, decode", f"{BATCHED}: 8 at once, decoding ÷ llama-server",
-        LARGE, "8 at once", (BATCHED, "decode"), (SERVER, "decode"), 1.05,
-    )  # fmt: skip
-    yield Target(
-        "8 at once, requests", f"{BATCHED}: 8 at once, whole requests ÷ llama-server",
-        LARGE, "8 at once", (BATCHED, "requests"), (SERVER, "requests"), 1.0,
-    )  # fmt: skip
-    yield Target(
-        "8 at once / separate", f"{DEDICATED}: 8 at once, decoding ÷ the best of separate contexts",
-        LARGE, "8 at once", (DEDICATED, "decode"), (ALONE, "decode"), 0.95,
-    )  # fmt: skip
-    yield Target(
-        "16 x 2 threads", f"{DEDICATED}: 16 contexts of 2 threads, in all ÷ one stream",
-        LARGE, "16 x 2 threads", (DEDICATED, "together"), (DEDICATED, "single"), 1.0,
-    )  # fmt: skip
-    yield Target(
-        "foreign load", f"{DEDICATED}: beside a process that fills one core ÷ one thread alone",
-        LARGE, "foreign load", (DEDICATED, "beside"), (DEDICATED, "one thread"), 0.9,
-    )  # fmt: skip
-    for side in PLACEMENTS:
-        short = side.removeprefix("infd ")
-        cold, own = f"system prompt / cold, {short}", f"system prompt / own tokens, {short}"
-        yield Target(
-            cold, f"{side}: first token, new context, shared prompt ÷ llama-server cold",
-            LARGE, "system prompt", (side, "first"), (SERVER, "cold"), 0.10, False, own,
-        )  # fmt: skip
-        yield Target(
-            own, f"{side}: the same ÷ evaluating its own new tokens",
-            LARGE, "system prompt", (side, "first"), (ALONE, "first"), 1.3, False, cold,
-        )  # fmt: skip
-        yield Target(
-            f"turn 10, {short}", f"{side}: first token of turn 10 ÷ llama-server, prompt cache on",
-            LARGE, "turn 10", (side, "first"), (SERVER, "first"), 1.05, False,
-        )  # fmt: skip
+
+
+def _together() -> Iterator[Target]:
+    """Many at once, and beside others."""
+    for name, what, scenario, over, under, bound in (
+        (
+            "8 at once, decode", "8 at once, decoding ÷ llama-server", "8 at once",
+            (BATCHED, "decode"), (SERVER, "decode"), 1.05,
+        ),
+        (
+            "8 at once, requests", "8 at once, whole requests ÷ llama-server", "8 at once",
+            (BATCHED, "requests"), (SERVER, "requests"), 1.0,
+        ),
+        (
+            "8 at once / separate", "8 at once, decoding ÷ the best of separate contexts",
+            "8 at once", (DEDICATED, "decode"), (ALONE, "decode"), 0.95,
+        ),
+        (
+            "16 x 2 threads", "16 contexts of 2 threads, in all ÷ one stream", "16 x 2 threads",
+            (DEDICATED, "together"), (DEDICATED, "single"), 1.0,
+        ),
+        (
+            "foreign load", "beside a process that fills one core ÷ one thread alone",
+            "foreign load", (DEDICATED, "beside"), (DEDICATED, "one thread"), 0.9,
+        ),
+    ):  # fmt: skip
+        yield Target(name, f"{over[0]}: {what}", LARGE, scenario, over, under, bound)
+
+
+def _firsts(side: str) -> Iterator[Target]:
+    """The placement's first token where much of the prompt is known."""
+    short = _short(side)
+    first = (side, "first")
+    cold, own = f"system prompt / cold, {short}", f"system prompt / own tokens, {short}"
+    for name, what, scenario, under, bound, instead in (
+        (
+            cold, "first token, new context, shared prompt ÷ llama-server cold", "system prompt",
+            (SERVER, "cold"), 0.10, own,
+        ),
+        (
+            own, "the same ÷ evaluating its own new tokens", "system prompt",
+            (ALONE, "first"), 1.3, cold,
+        ),
+        (
+            f"turn 10, {short}", "first token of turn 10 ÷ llama-server, prompt cache on",
+            "turn 10", (SERVER, "first"), 1.05, "",
+        ),
+    ):  # fmt: skip
+        yield Target(name, f"{side}: {what}", LARGE, scenario, first, under, bound, False, instead)
+
+
+def _fairness() -> Iterator[Target]:
+    """A light user beside a heavy one."""
+    scenario = "light beside heavy"
     yield Target(
         "processor time", f"{DEDICATED}: Jain's index, light and heavy user's processor time",
-        LARGE, "light beside heavy", (DEDICATED, "jain"), None, 0.98,
+        LARGE, scenario, (DEDICATED, "jain"), None, 0.98,
     )  # fmt: skip
     for side, bound in ((DEDICATED, 2.5), (BATCHED, 4.5), (STRICT, 2.5)):
-        short = side.removeprefix("infd ")
         yield Target(
-            f"light gap, {short}", f"{side}: light user's p99 gap beside heavy ÷ alone",
-            LARGE, "light beside heavy", (side, "gap"), (side, "alone"), bound, False,
+            f"light gap, {_short(side)}", f"{side}: light user's p99 gap beside heavy ÷ alone",
+            LARGE, scenario, (side, "gap"), (side, "alone"), bound, False,
         )  # fmt: skip
-    for side, gap, keeps in ((DEDICATED, 4.0, 0.45), (BATCHED, 10.0, 0.7)):
-        short = side.removeprefix("infd ")
-        yield Target(
-            f"gap beside a prompt, {short}",
-            f"{side}: p99 gap beside a 4,000-token prompt ÷ median alone",
-            LARGE, "beside a prompt", (side, "gap"), (side, "alone"), gap, False,
-        )  # fmt: skip
-        yield Target(
-            f"prompt beside a stream, {short}", f"{side}: that prompt's speed ÷ undisturbed",
-            LARGE, "beside a prompt", (side, "prompt"), (side, "undisturbed"), keeps,
-        )  # fmt: skip
-        yield Target(
-            f"abort, {short}", f"{side}: abort to idle ÷ one micro-batch",
-            LARGE, "beside a prompt", (side, "abort"), None, 1.0, False,
-        )  # fmt: skip
-        yield Target(
-            f"memory, {short}", f"{side}: memory after 200 contexts ÷ before",
-            BUNDLED, "contexts", (side, "kept"), None, 1.02, False,
-        )  # fmt: skip
+
+
+def _prompts(side: str, gap: float, keeps: float) -> Iterator[Target]:
+    """A long prompt and a stream beside each other, and how the placement ends things."""
+    short, scenario = _short(side), "beside a prompt"
+    yield Target(
+        f"gap beside a prompt, {short}",
+        f"{side}: p99 gap beside a 4,000-token prompt ÷ median alone",
+        LARGE, scenario, (side, "gap"), (side, "alone"), gap, False,
+    )  # fmt: skip
+    yield Target(
+        f"prompt beside a stream, {short}", f"{side}: that prompt's speed ÷ undisturbed",
+        LARGE, scenario, (side, "prompt"), (side, "undisturbed"), keeps,
+    )  # fmt: skip
+    yield Target(
+        f"abort, {short}", f"{side}: abort to idle ÷ one micro-batch",
+        LARGE, scenario, (side, "abort"), None, 1.0, False,
+    )  # fmt: skip
+    yield Target(
+        f"memory, {short}", f"{side}: memory after 200 contexts ÷ before",
+        BUNDLED, "contexts", (side, "kept"), None, 1.02, False,
+    )  # fmt: skip
+
+
+def _all() -> Iterator[Target]:
+    for side in PLACEMENTS:
+        yield from _streams(side)
+    yield from _together()
+    for side in PLACEMENTS:
+        yield from _firsts(side)
+    yield from _fairness()
+    yield from _prompts(DEDICATED, 4.0, 0.45)
+    yield from _prompts(BATCHED, 10.0, 0.7)
 
 
 TARGETS = tuple(_all())
