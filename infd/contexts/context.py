@@ -4,7 +4,7 @@ States, and what moves them (all on the loop's thread):
 
     INITIALIZING --engine made--> IDLE --execute--> PREPARING --tokenised--> RUNNING --end--> IDLE
     PREPARING --refused--> IDLE          RUNNING --engine failed--> FAILED --clear--> IDLE
-    any --close--> CLOSED
+    any --close--> CLOSED                PREPARING --not made anew--> FAILED
 
 `execute()` takes effect at once (the next execute is refused, readers wait for the new reply)
 and finishes when the prompt is tokenised and queued. If it fails nothing has changed.
@@ -222,12 +222,9 @@ class Context:
             raise
         self._history_before = self.messages.history
         self.messages.history = history
-        self._reply = Reply()
-        self._reply_id = None
-        self._cut_at = None
+        self._reply, self._reply_id, self._cut_at = Reply(), None, None
         self._prompt = (count, 0)
         self.state = State.RUNNING
-        self._worker.read_tokens = 0
         self._worker.run(prepared, self._on_event)
         if self._abort_wanted:
             self._worker.abort()
@@ -243,7 +240,8 @@ class Context:
         if self.state is State.CLOSED:
             raise InfContextIdMismatch("The context was ended meanwhile.")
         if self._attempt is not attempt:
-            raise ExecProcessHalted("The context was cleared meanwhile.")
+            what = "'s engine failed" if self.state is State.FAILED else " was cleared meanwhile"
+            raise ExecProcessHalted(f"The context{what}.")
 
     def _not_started(self) -> None:
         """The run was refused: readers who waited for it get what was there before."""
@@ -339,13 +337,11 @@ class Context:
         if self._reply is not None and self._reply.finish is not None:
             self._reply = None
         self.state = State.IDLE
-        if not failed:
-            await self._worker.clear()
-            return
         try:
-            await self._worker.reopen()
+            await (self._worker.reopen() if failed else self._worker.clear())
         except ContextError as error:
-            self.state = State.FAILED
+            if self.state is not State.CLOSED:
+                self._fail(str(error))
             raise InfFailedToCreateContext(f"{error}") from None
 
     # --- what the engine tells -------------------------------------------------------------
@@ -370,9 +366,13 @@ class Context:
             self.state = State.IDLE
             self._settle()
         elif type(event) is Failed:
-            self._halt(f"The context's engine failed: {event.detail}")
-            self.state = State.FAILED
-            self._settle()
+            self._fail(event.detail)
+
+    def _fail(self, detail: str) -> None:
+        """The engine is of no use until it is made anew."""
+        self._halt(f"The context's engine failed: {detail}")
+        self._attempt, self.state = None, State.FAILED
+        self._settle()
 
     def _finished(self, reply: Reply, event: Finished) -> None:
         if self._timer is not None:

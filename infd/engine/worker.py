@@ -122,12 +122,13 @@ class Worker:
     async def prepare(self, request: RunRequest) -> Prepared:
         """Template and tokenise. Raises TemplateError or TokenizeError.
 
-        When it returns, a run that `clear` ended before has told its end. Cancelled, the result
-        is dropped.
+        When it returns, a run that `clear` ended before has told its end, and a `reopen` that was
+        asked for before is done, or has failed. Cancelled, the result is dropped.
         """
         prepared = await self._there(self._preparer).call(partial(self._prepare, request))
-        if self._run is not None and self._border is not None and not self._closing:
-            # A batch prepares beside its steps, so perhaps sooner than one of them ended the run.
+        waits = self._run is not None or self.failed
+        if waits and self._border is not None and not self._closing:
+            # A batch prepares beside its steps, so perhaps sooner than that.
             await self._border.call(_nothing)
         return prepared
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from support import daemon as daemons
@@ -15,17 +17,23 @@ from support.scripted_daemon import Script
 PROGRAM = (scripted_daemon.__file__,)
 
 
-@pytest.fixture(scope="module")
-def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Script]]:
-    script = Script(tmp_path_factory.mktemp("script"))
+@contextmanager
+def run_scripted(folder: Path, placement: str) -> Iterator[tuple[Daemon, Script]]:
+    script = Script(folder)
     with daemons.run(
         models={"endless": endless()},
-        config={"models": TABLE, "run_timeout": 0},
+        config={"models": TABLE, "run_timeout": 0, "placement": placement},
         program=PROGRAM,
         env=script.env,
         errors=True,
     ) as daemon:
         yield daemon, script
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Script]]:
+    with run_scripted(tmp_path_factory.mktemp("script"), "dedicated") as both:
+        yield both
 
 
 @pytest.fixture
@@ -106,6 +114,35 @@ def test_a_failed_engine_is_2013_until_it_is_made_anew(client: RawClient, script
     client.ok("inf_clear_context_history", CTXID=ctxid)
     assert client.ok("inf_get_context_status", CTXID=ctxid).code == 2010
     assert client.ask(ctxid, "go", MAX_TOKENS=3)[1].keys["TOKENS_OUT"] == 3
+
+
+@pytest.mark.parametrize("where", daemons.PLACEMENTS)
+def test_what_comes_behind_a_clear_that_fails_is_refused(tmp_path: Path, where: str) -> None:
+    with (
+        run_scripted(tmp_path, where) as (daemon, script),
+        RawClient(daemon).login("admin", daemon.admin) as client,
+    ):
+        ctxid = client.context("endless", 30_000)
+        script.on("token", "fail the decode failed")
+        client.execute(ctxid, client.say(ctxid, "go"))
+        assert list(client.stream(ctxid))[-1].code == 2013
+        script.off("token")
+        script.on("open", "hold no memory")
+        clearing = client.send("inf_clear_context_history", CTXID=ctxid)
+        release = script.held("open")
+        msgid = client.say(ctxid, "go")
+        executing = client.send("exec_execute_input", CTXID=ctxid, MSGID=[msgid], MAX_TOKENS=3)
+        reading = client.send("exec_next", CTXID=ctxid)
+        client.ok("inf_get_context_ids")
+        release()
+        for seq, code in ((clearing, 2007), (executing, 3009), (reading, 2013)):
+            assert client.read(seq).code == code
+        client.refused(2013, "inf_get_context_status", CTXID=ctxid)
+        clearing = client.send("inf_clear_context_history", CTXID=ctxid)
+        msgid = client.say(ctxid, "go")
+        client.execute(ctxid, msgid, MAX_TOKENS=3)
+        assert client.read(clearing).code == 2000
+        assert client.reply(ctxid)[1].keys["TOKENS_OUT"] == 3
 
 
 def test_a_failure_that_nobody_waits_for_is_told_once(client: RawClient, script: Script) -> None:
@@ -191,6 +228,7 @@ def test_a_run_may_be_stopped_before_it_begins(client: RawClient, script: Script
     reader = client.send("exec_next", CTXID=ctxid)
     release = script.held("prepare")
     stop = client.send("exec_stop", CTXID=ctxid)
+    client.ok("inf_get_context_ids")
     release()
     assert client.read(run).code == 3000
     assert client.read(stop).code == 3000

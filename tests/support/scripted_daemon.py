@@ -6,7 +6,8 @@ INFD_SCRIPT) when it is passed, and does what stands in it:
 
     fail TEXT   raises the engine's error with this text
     crash TEXT  raises an error that nobody foresaw
-    hold        waits until the test opens SCRIPT/NAME.gate for writing
+    hold        waits until the test opens SCRIPT/NAME.gate for writing, and closes it
+    hold TEXT   the same, and then raises the engine's error with this text
 
 Hooks: "open" (a context's engine is made), "prepare" (a prompt is templated), "prompt" (a run
 begins, dedicated placement only), "token" (before each token's decode), "listing"
@@ -36,7 +37,7 @@ class Script:
 
     def on(self, hook: str, what: str) -> None:
         """From now on, this happens at the hook."""
-        if what == "hold":
+        if what.partition(" ")[0] == "hold":
             gate = self.folder / f"{hook}.gate"
             gate.unlink(missing_ok=True)
             os.mkfifo(gate)
@@ -63,8 +64,8 @@ class Script:
         if verb == "hold":
             with (self.folder / f"{hook}.gate").open("rb") as gate:
                 gate.read()
-        else:
-            raise (error if verb == "fail" else LookupError)(text)
+        if text or verb != "hold":
+            raise (LookupError if verb == "crash" else error)(text)
 
 
 def patch(script: Script) -> None:
