@@ -121,6 +121,15 @@ class Away:
         with suppress(SnapshotError):  # which `load` says again
             self._fetched = read(self.path, self._key)
 
+    def let_go(self) -> None:
+        """What `fetch` read is not needed now; the file stays. From any thread."""
+        self._fetched = None
+
+    @property
+    def fetched(self) -> bool:
+        """Whether what is on disk is in memory too."""
+        return self._fetched is not None
+
     def load(self, key: str) -> Snapshot:
         """What was saved. Raises SnapshotError: see snapshot.read."""
         fetched = self._fetched

@@ -308,6 +308,10 @@ class Worker:
         if isinstance(event, Finished | Aborted | Failed):
             self._run = self._sink = None
             self.failed = self.failed or isinstance(event, Failed)
+            away = self._engine.away
+            if away is not None:
+                # The run ended before its context was brought back.
+                away.let_go()
         if sink is not None:
             try:
                 sink(event)

@@ -214,6 +214,60 @@ async def test_an_interruption_reaches_a_run_that_is_brought_back(
     assert (await bench.reply(worker, turn(4))).finished.tokens_out > 0
 
 
+@pytest.mark.parametrize("bench", ["batched"], indirect=True)
+async def test_what_was_read_for_a_run_that_ended_before_its_place_leaves_memory(
+    bench: Bench, folder_of_swaps: SwapFolder
+) -> None:
+    stays, leaves = [await begun(bench, "demo", folder_of_swaps) for _ in range(2)]
+    expected = await bench.reply(stays, turn(4))
+    assert await leaves.swap_out()
+    away, border, busy = leaves._engine.away, leaves._border, threading.Event()
+    assert away is not None
+    assert border is not None
+    asked, reply = await leaves.prepare(turn(4)), Reply(leaves)
+    assert away.fetched
+
+    def occupy() -> None:
+        busy.wait()
+
+    border.put(occupy)
+    leaves.run(asked, reply)
+    leaves.abort()
+    busy.set()
+    await reply.ended.wait()
+    assert isinstance(reply.end, Aborted)
+    assert leaves.asleep
+    assert not away.fetched
+    assert files(folder_of_swaps) == [away.path]
+    again = await bench.reply(leaves, turn(4))
+    assert again.text == expected.text
+    assert again.finished.tokens_cached == expected.finished.tokens_cached > 0
+    assert (files(folder_of_swaps), folder_of_swaps.used) == ([], 0)
+    # One that is closed then leaves nothing on disk either.
+    assert await leaves.swap_out()
+    await leaves.prepare(turn(4))
+    await leaves.close()
+    assert (files(folder_of_swaps), folder_of_swaps.used) == ([], 0)
+
+
+async def test_a_window_that_was_brought_back_is_not_cut_beyond_what_it_holds(
+    bench: Bench, folder_of_swaps: SwapFolder
+) -> None:
+    """The prompt is computed again then; a model without a window is cut as ever."""
+    long = (("user", "count " * 40), ("assistant", "no"), ("user", "why?"))
+    early = (("user", "count " * 12 + "stop"),)
+    fresh = await bench.reply(await bench.worker("sliding"), RunRequest(early, max_tokens=20))
+    for kind in ("sliding", "bpe"):
+        leaves = await bench.worker(kind, swap=folder_of_swaps)
+        await bench.reply(leaves, RunRequest(long, max_tokens=0))
+        assert leaves.tokens_used > 3 * 32
+        assert await leaves.swap_out()
+        reply = await bench.reply(leaves, RunRequest(early, max_tokens=20))
+        assert (reply.finished.tokens_cached == 0) == (kind == "sliding")
+        if kind == "sliding":
+            assert reply.text == fresh.text
+
+
 # In a batch the instance is there already; a seat takes nothing of its own.
 @pytest.mark.parametrize("bench", ["dedicated"], indirect=True)
 async def test_without_memory_the_run_ends_and_the_context_stays_saved(
