@@ -187,7 +187,8 @@ class Config:
     )  # fmt: skip
     context_memory: float | int = setting(
         MEMORY, 0.5,
-        "What contexts and kept beginnings may take before idle contexts are saved to disk.",
+        "What contexts and kept beginnings may take before idle contexts are saved to disk; of "
+        "batched models only what lies outside of their instance counts.",
     )  # fmt: skip
     swap_disk: int = setting(
         size(0, 2**50), 8 * 2**30,
