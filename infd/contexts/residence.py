@@ -100,7 +100,9 @@ class Residence:
 
     def idled(self) -> None:
         """A context has nothing to do any more."""
-        if self._idle and self._timer is None and not self._closed:
+        # A look that is under way ends with one at when the next is due.
+        looking = self._look is not None and not self._look.done()
+        if self._idle and self._timer is None and not looking and not self._closed:
             self._timer = self._loop.call_later(self._idle, self._look_soon)
 
     async def make_room(self) -> None:

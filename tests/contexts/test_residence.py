@@ -134,6 +134,42 @@ async def test_what_cannot_be_saved_is_asked_again_only_after_another_while() ->
     await residence.close()
 
 
+@dataclass(eq=False)
+class Slow(Someone):
+    """One whose saving takes until the test lets it end."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def swap_out(self, *, unsaved: bool) -> bool:
+        self.begun.set()
+        out = super().swap_out(unsaved=unsaved)
+        await self.may_end.wait()
+        return await out
+
+
+async def test_nobody_looks_while_somebody_is_being_saved() -> None:
+    loop = asyncio.get_running_loop()
+    slow, other = Slow(loop.time()), Someone(loop.time() + 3600)
+    residence = house([slow, other], idle=0.01)
+    residence.idled()
+    await slow.begun.wait()
+    slow.begun.clear()
+    residence.idled()
+    later = loop.create_future()
+    loop.call_later(0.05, later.set_result, None)
+    await later
+    assert not slow.begun.is_set()
+    slow.may_end.set()
+    await slow.left.wait()
+    assert slow.asked == [False]
+    # Who becomes idle now is looked at in its time.
+    other.idle_since = loop.time()
+    residence.idled()
+    await other.left.wait()
+    await residence.close()
+
+
 @pytest.mark.parametrize("idle", [0.0, 0.01])
 async def test_never_and_after_the_end_nothing_is_saved(idle: float) -> None:
     person = Someone(0.0)
