@@ -120,7 +120,11 @@ class Engine(EngineState):
         if not self.asleep:
             raise EngineError("the context has no engine")
         context = self._make()
-        bring_back(self, context, context.snapshot_key)
+        try:
+            bring_back(self, context, context.snapshot_key)
+        except BaseException:
+            context.close()
+            raise
         self.context, self.asleep = context, False
         self.forget_away()
         return context

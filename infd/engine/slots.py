@@ -164,9 +164,10 @@ class Slots:
         return n
 
     def put_out(self, seat: Seat) -> None:
-        """Give the seat's slot away; what it holds is kept outside."""
+        """Give the seat's slot away; what it holds is kept outside. Raises SnapshotError: then it
+        stays where it is."""
         if seat.slot is not None:
-            self._save(seat)
+            self._vacate(seat, self.snapshot(seat) if seat.tokens else None)
 
     def snapshot(self, seat: Seat) -> Snapshot:
         """A copy of what the seat holds. Raises SnapshotError."""
@@ -245,14 +246,19 @@ class Slots:
 
     def _save(self, seat: Seat) -> None:
         """Take the seat's KV out of its slot."""
-        assert seat.slot is not None
+        saved = None
         if seat.tokens:
             try:
-                seat.saved = self.instance.take(seat.slot, seat.tokens)
+                saved = self.snapshot(seat)
             except SnapshotError as error:
                 _log.warning("a context's KV was lost; it is computed again", problem=str(error))
                 seat.tokens.clear()
-            self.instance.cut(seat.slot, 0)
+        self._vacate(seat, saved)
+
+    def _vacate(self, seat: Seat, saved: Snapshot | None) -> None:
+        assert seat.slot is not None
+        self.instance.cut(seat.slot, 0)
+        seat.saved = saved
         self._at[seat.slot] = None
         seat.slot = None
 

@@ -43,6 +43,7 @@ _BEHIND = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 _HEAD = struct.Struct(f"<8sI{_DIGEST}sQQQQ")
 # Read and hashed at once; hashing lets go of the GIL.
 _PIECE = 4 * 1024 * 1024
+_NO_MEMORY = "there is no memory for a copy"
 
 
 class SnapshotError(EngineError):
@@ -70,10 +71,13 @@ def take(pointer: Any, seq_id: int, tokens: Sequence[int]) -> Snapshot:
     Raises SnapshotError; the context is as before.
     """
     size = lib.llama_state_seq_get_size(pointer, seq_id)
-    data = bytearray(size)
+    try:
+        data, held = bytearray(size), array("i", tokens)
+    except MemoryError:
+        raise SnapshotError(_NO_MEMORY) from None
     if not size or lib.llama_state_seq_get_data(pointer, _bytes(data), size, seq_id) != size:
         raise SnapshotError("llama.cpp gave no state of the sequence")
-    return Snapshot(array("i", tokens), data, _parts(pointer, seq_id, data))
+    return Snapshot(held, data, _parts(pointer, seq_id, data))
 
 
 def _parts(pointer: Any, seq_id: int, data: bytearray) -> tuple[int, ...]:
@@ -100,8 +104,11 @@ def _parts(pointer: Any, seq_id: int, data: bytearray) -> tuple[int, ...]:
 
 def put(pointer: Any, seq_id: int, snapshot: Snapshot) -> bool:
     """Make a sequence of the context at `pointer` hold what the snapshot does, in place of what
-    it held; False: llama.cpp refused, and the sequence is to be cleared."""
-    data = _counting(snapshot, lib.llama_n_seq_max(pointer))
+    it held; False: llama.cpp refused, or there is no memory, and the sequence is to be cleared."""
+    try:
+        data = _counting(snapshot, lib.llama_n_seq_max(pointer))
+    except MemoryError:
+        return False
     size = len(data)
     read: int = lib.llama_state_seq_set_data(pointer, _bytes(data), size, seq_id)
     if read != size:
@@ -174,10 +181,12 @@ def write(path: Path, snapshot: Snapshot, key: str) -> int:
 
 def read(path: Path, key: str) -> Snapshot:
     """What `write` wrote with the same key. Raises SnapshotError: no such file, another key or
-    version, too short, too long, or changed since."""
+    version, too short, too long, changed since, or no memory for it."""
     try:
         with FileIO(path, "rb") as file:
             return _read(path, file, key)
+    except MemoryError:
+        raise SnapshotError(f"{path} cannot be read: {_NO_MEMORY}") from None
     except OSError as error:
         raise SnapshotError(f"{path} cannot be read: {error.strerror or error}") from None
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from support.worker_bench import Bench, Reply
 
+from infd.engine import snapshot as snapshots
 from infd.engine.context import LlamaContext
 from infd.engine.errors import ContextError
 from infd.engine.snapshot import Snapshot, SnapshotError
 from infd.engine.swap import LEFT_FREE, Away, SwapFolder
-from infd.engine.worker import Aborted, RunRequest, Worker
+from infd.engine.worker import Aborted, Failed, RunRequest, Worker
 
 MESSAGES = (
     ("system", "You are Ada."),
@@ -120,6 +121,45 @@ async def test_what_cannot_be_saved_stays_unless_memory_is_wanted(
     assert files(folder) == []
     homeless = await bench.worker("demo")
     assert not await homeless.swap_out(unsaved=True)
+
+
+async def test_without_memory_for_a_copy_nothing_fails(
+    bench: Bench, folder_of_swaps: SwapFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise MemoryError
+
+    expected = await bench.reply(await begun(bench, "demo", folder_of_swaps), turn(4))
+    leaves = await begun(bench, "demo", folder_of_swaps)
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "bytearray", refused, raising=False)
+        assert not await leaves.swap_out()
+    assert leaves.tokens_used > 0
+    assert await leaves.swap_out()
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "bytearray", refused, raising=False)
+        reply = await bench.reply(leaves, turn(4))
+    assert (reply.text, reply.finished.tokens_cached) == (expected.text, 0)
+    assert (files(folder_of_swaps), folder_of_swaps.used) == ([], 0)
+
+
+async def test_a_context_that_cannot_be_brought_back_is_freed(
+    bench: Bench, folder_of_swaps: SwapFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaves = await begun(bench, "demo", folder_of_swaps)
+    assert await leaves.swap_out()
+
+    def broken(*_: object) -> None:
+        raise LookupError
+
+    model = bench.models("demo")
+    before = model.open_contexts
+    with monkeypatch.context() as patch:
+        patch.setattr(Away, "load", broken)
+        assert isinstance((await bench.reply(leaves, turn(4))).end, Failed)
+    assert model.open_contexts <= before
+    await leaves.reopen()
+    assert (await bench.reply(leaves, turn(4))).finished.tokens_out > 0
 
 
 async def test_ending_and_clearing_leave_no_file(bench: Bench, folder_of_swaps: SwapFolder) -> None:
