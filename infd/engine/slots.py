@@ -4,9 +4,10 @@ Rules: everything happens on the batch's thread, between steps. Seats that compu
 brought into slots that follow each other; one that has to give its slot away keeps its KV as a
 snapshot outside of the instance, or loses it when that cannot be taken: then its tokens are
 computed again. The instance is made with the first seat, made anew when more runs than slots are
-under way or a longer context comes, and freed with the last seat. Every slot has room for the
-longest context; all slots together never have more than the contexts' sizes added up, which is
-what the model's budget counts. Where sizes differ much there are therefore fewer slots than runs.
+under way, a longer context comes, or so many have gone that half of it would do, and freed with
+the last seat. Every slot has room for the longest context; all slots together never have more than
+the contexts' sizes added up, which is what the model's budget counts. Where sizes differ much there
+are therefore fewer slots than runs.
 """
 
 from __future__ import annotations
