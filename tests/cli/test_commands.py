@@ -107,7 +107,9 @@ def test_refusals_are_those_of_the_wire(infd: Infd, state: Path) -> None:
 
     assert "INF_USER_ALREADY_EXISTS" in complaint("create", "admin")
     assert "INF_USER_NOT_FOUND" in complaint("show", "nobody")
-    assert "INF_MODEL_NAME_MISMATCH" in complaint("create", "ada", "--model", "none")
+    unknown = complaint("create", "ada", "--model", "none")
+    assert "INF_MODEL_NAME_MISMATCH" in unknown
+    assert "infd serve --check" in unknown  # `infd model` needs a running daemon
     assert "INF_USER_NOT_FOUND" in complaint("show", "ada")  # nothing half made
     assert "INF_INVALID_PARAMS" in complaint("create", "ada", "--flags", "FLY")
     assert "INF_INVALID_PARAMS" in complaint("create", "ada", "--batch-set", "-1")
