@@ -95,8 +95,8 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
 
 @contextmanager
 def _refusals_explained(whom: str, models: str) -> Iterator[None]:
-    """Refusals that a person cannot place say more: as whom it was asked (`whom`, a sentence or nothing), and
-    which command lists the models (`models`)."""
+    """Refusals say more: as whom it was asked (`whom`, a sentence or nothing), and which command
+    lists the models (`models`)."""
     try:
         yield
     except InfAuthorizationFailed as error:

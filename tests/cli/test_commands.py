@@ -124,9 +124,12 @@ def test_refusals_are_those_of_the_wire(infd: Infd, state: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "COMMAND"),
+        ((), "COMMAND; see: infd --help"),
         (("fly",), "fly"),
-        (("serve", "--prot", "5"), "--prot"),
+        (("serve", "--prot", "5"), "infd serve: unknown option --prot; see: infd serve --help\n"),
+        (("--prot", "serve"), "infd: unknown option --prot; see: infd --help\n"),
+        (("model", "list", "all"), "infd model list: unknown argument all; see: infd model list "),
+        (("model", "load"), "NAME, CTXSIZE; see: infd model load --help"),
         (("user", "modify", "ada"), "nothing to change"),
         (("user", "create", "ada", "--sampling", "HEAT=5"), "HEAT"),
         (("user", "create", "ada", "--sampling", "TEMP=hot"), "hot"),
@@ -138,8 +141,10 @@ def test_wrong_usage_is_status_2(
 ) -> None:
     more = ("--state", state) if arguments[:2] == ("user", "modify") else ()
     ran = infd(*arguments, *more)
-    assert ran.status == 2
+    assert (ran.status, ran.out) == (2, "")
     assert said in ran.err
+    assert ran.err.startswith("infd")
+    assert ran.err.count("\n") == 1
 
 
 def test_what_is_not_there_is_one_line(infd: Infd, tmp_path: Path, state: Path) -> None:
