@@ -21,7 +21,7 @@ import llama_cpp as lib
 import structlog
 
 __all__ = ["ERROR", "INFO", "WARN", "captured_log", "kernels", "last_error", "lib", "shared",
-           "version"]  # fmt: skip
+           "supports_gpu", "version"]  # fmt: skip
 
 _log = structlog.get_logger("infd.engine.llama")
 
@@ -127,6 +127,11 @@ def shared(name: str) -> ctypes.CDLL | None:
 def version() -> str:
     """The Python package's and the library's version, for people and as a key of the build."""
     return f"llama-cpp-python {lib.__version__} (llama.cpp {lib.llama_version().decode()})"
+
+
+def supports_gpu() -> bool:
+    """Whether this build of llama.cpp can compute on a GPU, and finds one."""
+    return bool(lib.llama_supports_gpu_offload())
 
 
 def kernels() -> list[str]:

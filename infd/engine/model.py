@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from infd.engine.errors import ModelFileError
-from infd.engine.library import captured_log, last_error, lib
+from infd.engine.library import captured_log, last_error, lib, supports_gpu
 from infd.engine.mapping import gather_pages, give_back_pages, own_memory
 from infd.engine.options import ModelOptions
 from infd.engine.pace import Pace
@@ -102,7 +102,7 @@ class Model:
         """What its prompts' tokens take, learnt by its dedicated contexts."""
         self.lookup = 0 if self.info.is_recurrent else options.lookup
         """Tokens guessed at one time; 0: none. What a recurrent model has read it cannot unread."""
-        self.on_gpu = bool(options.n_gpu_layers and lib.llama_supports_gpu_offload())
+        self.on_gpu = options.n_gpu_layers != 0 and supports_gpu()
         """Whether a GPU computes it: then contexts wait for the device, not for cores."""
 
     @classmethod
@@ -126,7 +126,7 @@ class Model:
         params = lib.llama_model_default_params()
         params.use_extra_bufts = extra_bufts
         params.n_gpu_layers = options.n_gpu_layers
-        if options.n_gpu_layers and not lib.llama_supports_gpu_offload():
+        if options.n_gpu_layers and not supports_gpu():
             _log.warning(
                 "this build of llama.cpp has no GPU support: the model is computed on processors",
                 path=name, n_gpu_layers=options.n_gpu_layers,

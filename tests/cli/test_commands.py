@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import shutil
 import stat
 from collections.abc import Callable
@@ -207,6 +208,37 @@ def test_check_says_what_a_daemon_would_find(infd: Infd, state: Path) -> None:
     bad = infd("serve", "--check", "--state", state)
     assert "1 of the models" in bad.complaint
     assert "not-gguf: cannot be used: the file is no GGUF file" in bad.out
+
+
+def test_check_warns_of_settings_without_effect(infd: Infd, state: Path) -> None:
+    make(state / "models", "bpe")
+    make(state / "models", "spm")
+    (state / "infd.toml").write_text(
+        '[models.bpe]\nbatched_fair = "strict"\nn_gpu_layers = -1\n'
+        '[models.spm]\nplacement = "batched"\nbatched_fair = "strict"\n'
+    )
+    ran = infd("serve", "--check", "--state", state)
+    assert (ran.status, ran.out.splitlines()[-1]) == (0, "ok")
+    warned = [line for line in ran.out.splitlines() if line.startswith("warning: ")]
+    assert "models.bpe.batched_fair" in warned[0]
+    assert '"dedicated"' in warned[0]
+    from infd.engine.library import supports_gpu
+
+    assert ["n_gpu_layers = -1" in line for line in warned[1:]] == [True] * (not supports_gpu())
+
+
+def test_check_imports_the_engine_only_where_it_must(infd: Infd, state: Path) -> None:
+    """Without llama.cpp it still tells what is wrong with a configuration."""
+    make(state / "models", "bpe")
+    elsewhere = state / "broken"
+    elsewhere.mkdir()
+    (elsewhere / "llama_cpp.py").write_text("raise ImportError('imported', name='llama_cpp')\n")
+    path = {"PYTHONPATH": os.pathsep.join([str(elsewhere), os.environ.get("PYTHONPATH", "")])}
+    (state / "infd.toml").write_text('[models.bpe]\nbatched_fair = "strict"\n')
+    ran = infd("serve", "--check", "--state", state, **path)
+    assert (ran.status, ran.out.splitlines()[-1]) == (0, "ok")
+    (state / "infd.toml").write_text("[models.bpe]\nn_gpu_layers = 1\n")
+    assert infd("serve", "--check", "--state", state, **path).status == 1
 
 
 def test_help_explains_every_key(infd: Infd) -> None:
