@@ -29,13 +29,15 @@ _log = structlog.get_logger("infd.engine.llama")
 INFO, WARN, ERROR, _CONT = 2, 3, 4, 5
 
 # Warnings that say only that infd does what it means to do: a context smaller than the model's
-# training context, an aborted decode (ggml's status 1, llama_decode's result 2), a SentencePiece
-# vocabulary without a newline piece, a sliding-window model whose KV can be cut back.
+# training context, or larger (`Model.opened` warns of that, once), an aborted decode (ggml's
+# status 1, llama_decode's result 2), a SentencePiece vocabulary without a newline piece, a
+# sliding-window model whose KV can be cut back.
 _EXPECTED = (
     "graph_compute_async failed with error 1",
     "compute status: 1",
     "failed to decode, ret = 2",
     "the full capacity of the model will not be utilized",
+    "possible training context overflow",
     "removing memory module entries",
     "newline token not found",
     "using full-size SWA cache",

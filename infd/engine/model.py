@@ -78,6 +78,7 @@ class Model:
         self.options = options
         self.vocab: Any = lib.llama_model_get_vocab(pointer)
         self._contexts = 0
+        self._beyond_training: set[int] = set()
         self._lock = threading.Lock()
         self.info = self._read_info(path)
         self._head_sizes = self._read_head_sizes()
@@ -228,12 +229,23 @@ class Model:
         heads: int = max(1, lib.llama_model_n_head(self.pointer))
         return 4 * heads * n_ctx * min(n_ubatch, n_ctx)
 
-    def opened(self) -> None:
-        """A context was made over this model."""
+    def opened(self, ctxsize: int) -> None:
+        """A context of so many tokens is made over this model. One that is longer than what the
+        model was trained with is warned of, once for each size: a batch makes its own often."""
+        trained = self.info.n_ctx_train
         with self._lock:
             if self.pointer is None:
                 raise RuntimeError("the model is closed")
             self._contexts += 1
+            warns = 0 < trained < ctxsize and ctxsize not in self._beyond_training
+            if warns:
+                self._beyond_training.add(ctxsize)
+        if warns:
+            _log.warning(
+                "a context is longer than those that the model was trained with: what it says "
+                "beyond that may be of no use",
+                path=self.info.path, ctxsize=ctxsize, training_context=trained,
+            )  # fmt: skip
 
     def closed(self) -> None:
         """A context over this model is gone."""
