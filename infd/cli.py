@@ -7,7 +7,6 @@ stands in its log, other commands show theirs with INFD_TRACEBACK=1.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import pkgutil
@@ -16,15 +15,16 @@ import traceback
 from collections.abc import Sequence
 
 from infd import __version__, commands
+from infd.arguments import Parser
 from infd.failures import CommandError
 from infd_protocol.errors import InfdError
 
 SERVER_EXTRAS = ("cryptography", "jinja2", "llama_cpp", "numpy", "structlog", "uvloop")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line; every module of `infd.commands` adds its own part."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="infd", description="A daemon that serves language models on your own machine."
     )
     top.add_argument("--version", action="version", version=f"infd {__version__}")

@@ -24,6 +24,7 @@ from infd import config
 from infd.config import Config
 from infd.failures import CommandError
 from infd.wire import Address, Operations, Wire, WireError
+from infd_protocol.errors import InfAuthorizationFailed, InfModelNameMismatch
 
 if TYPE_CHECKING:
     from infd.accounts.offline import OfflineAccounts
@@ -65,7 +66,8 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
             from infd.models.registry import Registry
             from infd.stopped import StoppedDaemon
 
-            with accounts, _plainly(), warnings_told():
+            listing = _refusals_explained("", "infd serve --check")
+            with accounts, _plainly(), warnings_told(), listing:
                 yield StoppedDaemon(accounts, Registry(settings).names)
             if not named:
                 print(f"infd: this was in {settings.state}, on which no daemon runs (--state DIR "
@@ -76,9 +78,33 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
     else:
         address = Address.parse(url)
         made = True
+    user = address.user or ADMIN
+    whom = f"{user} at {address}"
+    if url and not given.url:
+        whom += " (of INFD_URL)"
     with _connected(address, "" if made else str(settings.state)) as wire:
-        wire.login(address.user or ADMIN, _token(given.token_file, address.user or ADMIN))
-        yield wire
+        token, source = _token(given.token_file, user)
+        try:
+            wire.login(user, token)
+        except InfAuthorizationFailed as error:
+            error.detail += f" That was as {whom}, with the access token {source}."
+            raise
+        with _refusals_explained(f"That was as {whom}.", "infd model list"):
+            yield wire
+
+
+@contextmanager
+def _refusals_explained(whom: str, models: str) -> Iterator[None]:
+    """Refusals say more: as whom it was asked (`whom`, a sentence or nothing), and which command
+    lists the models (`models`)."""
+    try:
+        yield
+    except InfAuthorizationFailed as error:
+        error.detail = f"{error.detail} {whom}".rstrip()
+        raise
+    except InfModelNameMismatch as error:
+        error.detail += f" See: {models}."
+        raise
 
 
 @contextmanager
@@ -153,16 +179,17 @@ def _plainly() -> Iterator[None]:
         raise ReachError(str(error)) from error
 
 
-def _token(file: Path | None, user: str) -> str:
+def _token(file: Path | None, user: str) -> tuple[str, str]:
+    """The user's access token, and where it came from, in words."""
     if file is not None:
         try:
-            return file.read_text().strip()
+            return file.read_text().strip(), f"in {file}"
         except (OSError, UnicodeDecodeError) as error:
             raise ReachError(f"{file}: the access token cannot be read ({error})") from None
     if token := os.environ.get("INFD_TOKEN", ""):
-        return token
+        return token, "in INFD_TOKEN"
     if sys.stdin.isatty():
-        return getpass.getpass(f"access token of {user}: ")
+        return getpass.getpass(f"access token of {user}: "), "that was typed"
     raise ReachError(
         "no access token: set INFD_TOKEN, or name a file that holds it with --token-file"
     )

@@ -130,12 +130,22 @@ class Client(BlockingMethods, Options):
         system: str | None = None,
         **sampling: Any,
     ) -> Chat:
-        """A conversation in a context of its own. See `Chat`."""
+        """A conversation in a context of its own. See `Chat`, also for what its methods raise.
+
+        Nothing is asked of the daemon yet, so what is wrong with `model` or `ctxsize` shows when
+        the context is made. Raises TypeError for a keyword that exec_execute_input does not take.
+        """
         return Chat(self, model=model, ctxsize=ctxsize, system=system, **sampling)
 
     def close(self) -> None:
-        """End the connection. The session and its contexts stay with the daemon for a while;
-        `inf_destroy_session()` ends them."""
+        """End the connection, not the session; leaving a `with` block does no more either.
+
+        The session stays with the daemon, and its contexts, which count against the user's limits
+        and the model's budget, with it: until `session_idle` seconds have passed (the daemon's
+        setting; 600 if nobody changed it), or the user's next context needs their room. A run
+        under way is ended after `orphan_grace` seconds (30). To leave nothing behind, call
+        `inf_destroy_session()` before; to go on later, keep `stok`.
+        """
         self._link.close()
 
     def __enter__(self) -> Self:

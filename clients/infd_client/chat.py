@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from infd_client._results import ExecNextResult
 from infd_client.failures import ConnectionLost
 from infd_client.stream import Stream
-from infd_client.turns import SMALLEST, ChatBase, choose, fitting
+from infd_client.turns import SMALLEST, ChatBase, check_keywords, choose, fitting
 from infd_protocol.errors import (
     ExecMissingMessage,
     InfContextHalted,
@@ -36,8 +36,15 @@ class Chat(ChatBase):
 
     `model`: None chooses the only accessible one. `ctxsize`: in tokens; None takes what model
     and user allow, 4096 at most. `system`: a system message. `sampling`: keyword arguments of
-    exec_execute_input for every run (temp, top_p, seed, max_tokens, stop, …). The context is
-    made at the first message, or on entering a `with` block.
+    exec_execute_input for every run (temp, top_p, seed, max_tokens, stop, …), and `timeout`. The
+    context is made at the first message, or on entering a `with` block.
+
+    Raises TypeError at once for another keyword, here and in `send`, `regenerate` and `edit_last`.
+    Making the context raises ValueError if `model` is None and the user may use no model, or
+    several, and what inf_create_context refuses. Sending raises what exec_set_input and
+    exec_execute_input refuse (InfInvalidParams for a value out of range, ExecTokenLimitExceeded,
+    …), TypeError for a value of a type that the protocol does not know, and ValueError for a
+    message that is longer than a frame.
     """
 
     def __init__(
@@ -54,7 +61,7 @@ class Chat(ChatBase):
         self._stream: Stream | None = None
 
     def open(self) -> Self:
-        """Make the context, unless it is there."""
+        """Make the context, unless it is there. Raises as the head of the class says."""
         if self.ctxid is not None:
             return self
         client = self._client
@@ -80,12 +87,14 @@ class Chat(ChatBase):
 
     def send(self, text: str, **sampling: Any) -> Stream:
         """Send a message; the reply as an iterator of pieces, already under way."""
+        check_keywords(sampling)
         self._settle()
         ids = [*self._opening(), self._store("user", text)]
         return self._run(ids, sampling)
 
     def regenerate(self, **sampling: Any) -> Stream:
         """Answer the last message again. Raises ValueError if there is none."""
+        check_keywords(sampling)
         self._settle()
         if self._turns.last is None:
             raise ValueError("Nothing was sent yet.")
@@ -93,6 +102,7 @@ class Chat(ChatBase):
 
     def edit_last(self, text: str, **sampling: Any) -> Stream:
         """Put `text` in place of the last message, and answer it. Raises ValueError if none."""
+        check_keywords(sampling)
         self._settle()
         before = self._turns.before_last()
         if before is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from infd_client._results import ExecNextResult
 from infd_client.failures import ConnectionLost
 from infd_client.stream import AsyncStream
-from infd_client.turns import SMALLEST, ChatBase, choose, fitting
+from infd_client.turns import SMALLEST, ChatBase, check_keywords, choose, fitting
 from infd_protocol.errors import (
     ExecMissingMessage,
     InfContextHalted,
@@ -69,12 +69,14 @@ class AsyncChat(ChatBase):
 
     async def send(self, text: str, **sampling: Any) -> AsyncStream:
         """Send a message; the reply as an asynchronous iterator of pieces, already under way."""
+        check_keywords(sampling)
         await self._settle()
         ids = [*await self._opening(), await self._store("user", text)]
         return await self._run(ids, sampling)
 
     async def regenerate(self, **sampling: Any) -> AsyncStream:
         """Answer the last message again. Raises ValueError if there is none."""
+        check_keywords(sampling)
         await self._settle()
         if self._turns.last is None:
             raise ValueError("Nothing was sent yet.")
@@ -82,6 +84,7 @@ class AsyncChat(ChatBase):
 
     async def edit_last(self, text: str, **sampling: Any) -> AsyncStream:
         """Put `text` in place of the last message, and answer it. Raises ValueError if none."""
+        check_keywords(sampling)
         await self._settle()
         before = self._turns.before_last()
         if before is None:

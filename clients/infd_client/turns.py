@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infd_client._results import (
@@ -10,12 +11,29 @@ from infd_client._results import (
     InfGetModelInfoResult,
     InfGetUserResult,
 )
+from infd_protocol.operations import OPERATIONS
 
 CTXSIZE = 4096
 """Tokens of a chat's context when nothing says otherwise and every limit allows it."""
 
 SMALLEST = 256
 """Tokens below which a chat is not worth having; an automatic size is halved down to it."""
+
+
+KEYWORDS = frozenset(
+    key.name.lower() for key in OPERATIONS["exec_execute_input"].takes
+) - {"stok", "ctxid", "msgid"} | {"timeout"}
+"""What a chat passes on to exec_execute_input; the rest it fills in itself."""
+
+
+def check_keywords(sampling: Mapping[str, Any]) -> None:
+    """Raises TypeError for a keyword that exec_execute_input does not take, with the nearest."""
+    for name in sampling:
+        if name not in KEYWORDS:
+            near = difflib.get_close_matches(name, KEYWORDS, 1)
+            known = ", ".join(sorted(KEYWORDS))
+            meant = f"did you mean {near[0]}?" if near else f"there are {known}."
+            raise TypeError(f"A chat takes no keyword {name!r}; {meant}")
 
 
 class Turns:
@@ -91,6 +109,7 @@ class ChatBase:
     def __init__(
         self, model: str | None, ctxsize: int | None, system: str | None, sampling: dict[str, Any]
     ) -> None:
+        check_keywords(sampling)
         self.model = model
         """The model's name; None until the context is made if none was given."""
         self.ctxsize = ctxsize

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from infd_protocol.operations import OPERATIONS
 from infd_repl import access
+from infd_repl.arguments import Parser
 from infd_repl.problems import REPORTED, explain
 
 
@@ -30,9 +31,9 @@ def _talk_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="of the random draws")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of the command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="infc", description="Talk to an infd daemon. Without a command: the REPL."
     )
     access.add_arguments(top)

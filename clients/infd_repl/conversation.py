@@ -6,11 +6,24 @@ conversation begins anew.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from infd_client import Chat, Client, InfContextIdMismatch, InfdError
+from infd_client import (
+    UNSET,
+    Chat,
+    Client,
+    ClientError,
+    InfContextIdMismatch,
+    InfdError,
+    InfSessionTokenMismatch,
+    Timeout,
+)
 from infd_repl import models
+
+SOON = 1.0
+"""Seconds that the toolbar's numbers are waited for when the person has pressed Ctrl-C."""
 
 
 @dataclass
@@ -133,14 +146,34 @@ class Conversation:
         self.client.login(self.username, self._token)
         self.begin()
 
-    def refresh(self) -> None:
+    def lost(self) -> str:
+        """Whether the session or the context in use is gone, as the beginning of a sentence; ""
+        if neither is. Never raises what the daemon refuses."""
+        try:
+            self.client.inf_get_context_status(ctxid=self.chat.ctxid or 0)
+        except InfSessionTokenMismatch:
+            return "Your session is over"
+        except InfContextIdMismatch:
+            return "The context is gone"
+        except (InfdError, ClientError, ValueError):
+            pass
+        return ""
+
+    def refresh_soon(self) -> None:
+        """As `refresh`, but if the daemon does not answer at once the toolbar shows no numbers,
+        rather than old ones. Ctrl-C ends the waiting; nothing is raised."""
+        self.facts = Facts(self.model or "", self._current)
+        with suppress(ClientError, KeyboardInterrupt):
+            self.refresh(timeout=SOON)
+
+    def refresh(self, *, timeout: Timeout = UNSET) -> None:
         """Learn what the toolbar shows. Never raises what the daemon refuses."""
         ctxid = self._current
         if ctxid is None:
             self.facts = Facts()
             return
         try:
-            status = self.client.inf_get_context_status(ctxid=ctxid)
+            status = self.client.inf_get_context_status(ctxid=ctxid, timeout=timeout)
         except InfdError:
             self.facts = Facts(self.model or "", ctxid)
             return

@@ -22,7 +22,7 @@ REPORTED = (InfdError, ClientError, ProtocolError, ValueError, OSError)
 _HINTS: dict[type[InfdError], str] = {
     InfModelIsNotAccessible: "see /models, or ask an administrator for access",
     InfModelNameMismatch: "/models lists them, and which are loaded",
-    InfModelContextFull: "try a smaller context, or later",
+    InfModelContextFull: "/context lists yours here, /context drop ID frees one",
     ExecTokenLimitExceeded: "/clear begins anew, /context new SIZE makes a larger one",
     ExecAlreadyProcessing: "/stop ends the run",
     InfContextHalted: "/regenerate tries again, /clear makes the context anew",

@@ -74,6 +74,7 @@ def _keys() -> KeyBindings:
         event.current_buffer.insert_text("\n")
 
     @keys.add("c-c")
+    @keys.add("<sigint>")  # Ctrl-C before the terminal gives keys instead of signals
     def clear(event: KeyPressEvent) -> None:
         event.current_buffer.reset()
 
@@ -120,5 +121,5 @@ class Prompt:
         who = f"{self._talk.username}@{self._talk.client.address}"
         if facts.ctxid is None:
             return one_line(f"{who} · no context")
-        used = f"{facts.used}/{facts.size} tokens"
-        return one_line(f"{facts.model} · context {facts.ctxid} · {used} · {who}")
+        used = f" · {facts.used}/{facts.size} tokens" if facts.size else ""
+        return one_line(f"{facts.model} · context {facts.ctxid}{used} · {who}")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from infd_client import (
     Client,
+    InfContextHalted,
     InfContextIdMismatch,
     InfdError,
     InfSessionTokenMismatch,
@@ -21,6 +22,7 @@ from infd_client import (
 from infd_repl import access, commands, models, piped
 from infd_repl.conversation import Conversation
 from infd_repl.interrupts import Interrupts
+from infd_repl.plain import one_line
 from infd_repl.problems import REPORTED, explain
 from infd_repl.prompt import Prompt
 from infd_repl.terminal import undisturbed
@@ -109,27 +111,49 @@ class Repl:
         def say() -> None:
             self._anew_if(InfContextIdMismatch, self._replace, send)
 
-        self._anew_if(InfSessionTokenMismatch, self._log_in_again, say)
+        self._anew_if(InfSessionTokenMismatch, lambda: self._log_in_again(sends=True), say)
 
     def _anew_if(
         self, gone: type[InfdError] | tuple[()], again: Callable[[], None],
         work: Callable[[], None],
     ) -> None:  # fmt: skip
-        """Do it; if the session or context is gone, once more in a new one."""
+        """Do it; if the session or context is gone, once more in a new one. `again` says so, in
+        words for people; the refusal itself is shown only if `again` fails too."""
         try:
             work()
         except gone as error:
-            self.view.problem(explain(error))
-            again()
+            try:
+                again()
+            except REPORTED:
+                self.view.problem(explain(error))
+                raise
             work()
 
-    def _log_in_again(self) -> None:
+    def _log_in_again(self, *, sends: bool = False) -> None:
         self.talk.log_in_again()
-        self.view.notice("Logged in again; the conversation begins anew.")
+        then = ", and your message is sent again" if sends else ""
+        self.view.notice(
+            "Your session was over (was the daemon restarted?), so you are logged in again: "
+            f"the conversation begins anew{then}."
+        )
 
     def _replace(self) -> None:
         self.talk.replace()
-        self.view.notice("The conversation begins anew, in a new context.")
+        self.view.notice(
+            "Your context was gone (was its model unloaded?): the conversation begins anew in "
+            "another one, and your message is sent again."
+        )
+
+    def _told_of_its_end(self, error: InfContextHalted) -> None:
+        """The reply ended early. Say why, and what to do: that depends on what is still there."""
+        lost = self.talk.lost()
+        if lost:
+            why = one_line(error.detail)
+            self.view.problem(
+                f"The reply ends here. {why} {lost}: your next message begins a new conversation."
+            )
+        else:
+            self.view.problem(explain(error, hints=True))
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do it; what goes wrong is one line."""
@@ -138,6 +162,10 @@ class Repl:
         except KeyboardInterrupt:
             self.view.end_line()
             self.view.notice("Interrupted.")
+            self.talk.refresh_soon()
+        except InfContextHalted as error:
+            self.view.end_line()
+            self._told_of_its_end(error)
         except REPORTED as error:
             self.view.end_line()
             self.view.problem(explain(error, hints=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infd import config
-from infd.config import Config
+from infd.config import Config, ModelConfig
 from infd.failures import CommandError
 from infd.reach import warnings_told
 
@@ -136,7 +136,34 @@ def check(chosen: Config) -> int:
         except OSError as error:
             broken, said, when = broken + 1, f"{error.filename}: {error.strerror}", ""
         print(f"  {name}: {said}{when}")
+    for line in without_effect(chosen):
+        print(f"warning: {line}")
     if broken:
         raise CommandError(f"{broken} of the models cannot be used")
     print("ok")
     return 0
+
+
+def without_effect(chosen: Config) -> list[str]:
+    """What was set for models and will change nothing, a line each. The engine is imported only
+    if layers are to be computed on a GPU: whether there is one, llama.cpp alone knows."""
+    lines = []
+    for name, table in chosen.models.items():
+        placement = table.placement or chosen.placement
+        if table.batched_fair != ModelConfig().batched_fair and placement != "batched":
+            lines.append(
+                f'models.{name}.batched_fair = "{table.batched_fair}" has no effect: the model\'s '
+                f'placement is "{placement}"; set it to "batched", or leave batched_fair out'
+            )
+        if table.n_gpu_layers and not _gpu_is_usable():
+            lines.append(
+                f"models.{name}.n_gpu_layers = {table.n_gpu_layers} has no effect: llama.cpp finds "
+                "no GPU, or was built without support for one, and computes on processors"
+            )
+    return lines
+
+
+def _gpu_is_usable() -> bool:
+    from infd.engine.library import supports_gpu
+
+    return supports_gpu()

@@ -154,7 +154,7 @@ def create(
     params.n_outputs_max = min(max(_OUTPUTS, slots), ctxsize * slots)
     params.n_threads = params.n_threads_batch = 1
     params.no_perf = True
-    model.opened()
+    model.opened(ctxsize)
     try:
         with captured_log() as said:
             pointer = lib.llama_init_from_model(model.pointer, params)

@@ -21,7 +21,7 @@ import llama_cpp as lib
 import structlog
 
 __all__ = ["ERROR", "INFO", "WARN", "captured_log", "kernels", "last_error", "lib", "shared",
-           "version"]  # fmt: skip
+           "supports_gpu", "version"]  # fmt: skip
 
 _log = structlog.get_logger("infd.engine.llama")
 
@@ -29,13 +29,15 @@ _log = structlog.get_logger("infd.engine.llama")
 INFO, WARN, ERROR, _CONT = 2, 3, 4, 5
 
 # Warnings that say only that infd does what it means to do: a context smaller than the model's
-# training context, an aborted decode (ggml's status 1, llama_decode's result 2), a SentencePiece
-# vocabulary without a newline piece, a sliding-window model whose KV can be cut back.
+# training context, or larger (`Model.opened` warns of that, once), an aborted decode (ggml's
+# status 1, llama_decode's result 2), a SentencePiece vocabulary without a newline piece, a
+# sliding-window model whose KV can be cut back.
 _EXPECTED = (
     "graph_compute_async failed with error 1",
     "compute status: 1",
     "failed to decode, ret = 2",
     "the full capacity of the model will not be utilized",
+    "possible training context overflow",
     "removing memory module entries",
     "newline token not found",
     "using full-size SWA cache",
@@ -127,6 +129,11 @@ def shared(name: str) -> ctypes.CDLL | None:
 def version() -> str:
     """The Python package's and the library's version, for people and as a key of the build."""
     return f"llama-cpp-python {lib.__version__} (llama.cpp {lib.llama_version().decode()})"
+
+
+def supports_gpu() -> bool:
+    """Whether this build of llama.cpp can compute on a GPU, and finds one."""
+    return bool(lib.llama_supports_gpu_offload())
 
 
 def kernels() -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from infd.engine.errors import ModelFileError
-from infd.engine.library import captured_log, last_error, lib
+from infd.engine.library import captured_log, last_error, lib, supports_gpu
 from infd.engine.mapping import gather_pages, give_back_pages, own_memory
 from infd.engine.options import ModelOptions
 from infd.engine.pace import Pace
@@ -78,6 +78,7 @@ class Model:
         self.options = options
         self.vocab: Any = lib.llama_model_get_vocab(pointer)
         self._contexts = 0
+        self._beyond_training: set[int] = set()
         self._lock = threading.Lock()
         self.info = self._read_info(path)
         self._head_sizes = self._read_head_sizes()
@@ -102,7 +103,7 @@ class Model:
         """What its prompts' tokens take, learnt by its dedicated contexts."""
         self.lookup = 0 if self.info.is_recurrent else options.lookup
         """Tokens guessed at one time; 0: none. What a recurrent model has read it cannot unread."""
-        self.on_gpu = bool(options.n_gpu_layers and lib.llama_supports_gpu_offload())
+        self.on_gpu = options.n_gpu_layers != 0 and supports_gpu()
         """Whether a GPU computes it: then contexts wait for the device, not for cores."""
 
     @classmethod
@@ -126,7 +127,7 @@ class Model:
         params = lib.llama_model_default_params()
         params.use_extra_bufts = extra_bufts
         params.n_gpu_layers = options.n_gpu_layers
-        if options.n_gpu_layers and not lib.llama_supports_gpu_offload():
+        if options.n_gpu_layers and not supports_gpu():
             _log.warning(
                 "this build of llama.cpp has no GPU support: the model is computed on processors",
                 path=name, n_gpu_layers=options.n_gpu_layers,
@@ -228,12 +229,23 @@ class Model:
         heads: int = max(1, lib.llama_model_n_head(self.pointer))
         return 4 * heads * n_ctx * min(n_ubatch, n_ctx)
 
-    def opened(self) -> None:
-        """A context was made over this model."""
+    def opened(self, ctxsize: int) -> None:
+        """A context of so many tokens is made over this model. One that is longer than what the
+        model was trained with is warned of, once for each size: a batch makes its own often."""
+        trained = self.info.n_ctx_train
         with self._lock:
             if self.pointer is None:
                 raise RuntimeError("the model is closed")
             self._contexts += 1
+            warns = 0 < trained < ctxsize and ctxsize not in self._beyond_training
+            if warns:
+                self._beyond_training.add(ctxsize)
+        if warns:
+            _log.warning(
+                "a context is longer than those that the model was trained with: what it says "
+                "beyond that may be of no use",
+                path=self.info.path, ctxsize=ctxsize, training_context=trained,
+            )  # fmt: skip
 
     def closed(self) -> None:
         """A context over this model is gone."""

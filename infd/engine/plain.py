@@ -48,7 +48,7 @@ class PlainLoop:
         params.n_ctx = params.n_batch = n_ctx
         params.n_ubatch = min(n_ctx, n_ubatch)
         params.n_threads = params.n_threads_batch = n_threads
-        model.opened()
+        model.opened(n_ctx)
         pointer = lib.llama_init_from_model(model.pointer, params)
         if not pointer:
             model.closed()

@@ -19,6 +19,14 @@ class UserShareFull(InfModelContextFull):
     """The user's own part is used up: no other user's context stands in the way."""
 
 
+def how_to_free(user: str) -> str:
+    """What a person may do whose own contexts stand in the way; the rest of a sentence."""
+    return (
+        f"inf_destroy_context frees one, inf_end_sessions with USERNAME={user} ends all sessions "
+        "of the user, also one that a crashed program left, and frees their contexts"
+    )
+
+
 class Budget:
     """The budget of one model, in tokens. `share` is `max_user_share`."""
 
@@ -55,22 +63,33 @@ class Budget:
         `sharers`: how many users who are no superusers reach the model. Raises
         InfModelContextFull, or UserShareFull when it is the user's own share that is used up.
         """
+        held = self._by_user[user]
         if ctxsize > self.free:
             raise InfModelContextFull(
-                f"Model {self.name} has {self.free} of its {self.size} tokens of context left."
+                f"Model {self.name} has {self.free} of its {self.size} tokens of context left"
+                + self._whose(user, held)
             )
         allowed = int(self.size * self._share)
-        held = self._by_user[user]
         if not user_is_super and sharers > 1 and held + ctxsize > allowed:
             raise UserShareFull(
                 f"Others use model {self.name} too: a user may hold {allowed} tokens of its "
-                f"context budget, and {user} holds {held}."
+                f"context budget, and {user} holds {held} in all of its sessions together"
+                + (f": {how_to_free(user)}." if held else ".")
             )
         self.used += ctxsize
         self._by_user[user] += ctxsize
         reservation = Reservation(self, ctxsize, user)
         self._live.add(reservation)
         return reservation
+
+    def _whose(self, user: str, held: int) -> str:
+        """Who holds what is used, and what to do; the end of a sentence."""
+        if held:
+            return (
+                f", and {user} holds {held} in all of its sessions together: "
+                f"{how_to_free(user)}."
+            )
+        return "; other users hold the rest: try later, or a smaller CTXSIZE." if self.used else "."
 
     def _release(self, reservation: Reservation) -> None:
         if reservation not in self._live:

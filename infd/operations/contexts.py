@@ -5,7 +5,7 @@ from __future__ import annotations
 from infd.contexts.context import Context
 from infd.dispatch import Call, Result, handler
 from infd.engine.worker import Finished, Worker
-from infd.models.budget import UserShareFull
+from infd.models.budget import UserShareFull, how_to_free
 from infd.models.service import LoadedModel, Reservation
 from infd.operations.targets import authorised
 from infd.quotas import DEFAULT_BATCH
@@ -72,7 +72,8 @@ def _reserve(call: Call, loaded: LoadedModel) -> Reservation:
     limit = daemon.config.max_contexts_per_user
     if len(daemon.sessions.contexts_of(user.username)) >= limit:
         raise UserShareFull(
-            f"User {user.username} has {limit} contexts already; destroy one first."
+            f"User {user.username} has {limit} contexts in all of its sessions together, the most "
+            f"that max_contexts_per_user allows: {how_to_free(user.username)}."
         )
     sharers = sum(
         not other.is_super and other.reaches(loaded.name) for other in daemon.accounts.users()

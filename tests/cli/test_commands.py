@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import shutil
 import stat
 from collections.abc import Callable
@@ -107,7 +108,9 @@ def test_refusals_are_those_of_the_wire(infd: Infd, state: Path) -> None:
 
     assert "INF_USER_ALREADY_EXISTS" in complaint("create", "admin")
     assert "INF_USER_NOT_FOUND" in complaint("show", "nobody")
-    assert "INF_MODEL_NAME_MISMATCH" in complaint("create", "ada", "--model", "none")
+    unknown = complaint("create", "ada", "--model", "none")
+    assert "INF_MODEL_NAME_MISMATCH" in unknown
+    assert "infd serve --check" in unknown  # `infd model` needs a running daemon
     assert "INF_USER_NOT_FOUND" in complaint("show", "ada")  # nothing half made
     assert "INF_INVALID_PARAMS" in complaint("create", "ada", "--flags", "FLY")
     assert "INF_INVALID_PARAMS" in complaint("create", "ada", "--batch-set", "-1")
@@ -122,9 +125,12 @@ def test_refusals_are_those_of_the_wire(infd: Infd, state: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "COMMAND"),
+        ((), "COMMAND; see: infd --help"),
         (("fly",), "fly"),
-        (("serve", "--prot", "5"), "--prot"),
+        (("serve", "--prot", "5"), "infd serve: unknown option --prot; see: infd serve --help\n"),
+        (("--prot", "serve"), "infd: unknown option --prot; see: infd --help\n"),
+        (("model", "list", "all"), "infd model list: unknown argument all; see: infd model list "),
+        (("model", "load"), "NAME, CTXSIZE; see: infd model load --help"),
         (("user", "modify", "ada"), "nothing to change"),
         (("user", "create", "ada", "--sampling", "HEAT=5"), "HEAT"),
         (("user", "create", "ada", "--sampling", "TEMP=hot"), "hot"),
@@ -136,8 +142,10 @@ def test_wrong_usage_is_status_2(
 ) -> None:
     more = ("--state", state) if arguments[:2] == ("user", "modify") else ()
     ran = infd(*arguments, *more)
-    assert ran.status == 2
+    assert (ran.status, ran.out) == (2, "")
     assert said in ran.err
+    assert ran.err.startswith("infd")
+    assert ran.err.count("\n") == 1
 
 
 def test_what_is_not_there_is_one_line(infd: Infd, tmp_path: Path, state: Path) -> None:
@@ -200,6 +208,37 @@ def test_check_says_what_a_daemon_would_find(infd: Infd, state: Path) -> None:
     bad = infd("serve", "--check", "--state", state)
     assert "1 of the models" in bad.complaint
     assert "not-gguf: cannot be used: the file is no GGUF file" in bad.out
+
+
+def test_check_warns_of_settings_without_effect(infd: Infd, state: Path) -> None:
+    make(state / "models", "bpe")
+    make(state / "models", "spm")
+    (state / "infd.toml").write_text(
+        '[models.bpe]\nbatched_fair = "strict"\nn_gpu_layers = -1\n'
+        '[models.spm]\nplacement = "batched"\nbatched_fair = "strict"\n'
+    )
+    ran = infd("serve", "--check", "--state", state)
+    assert (ran.status, ran.out.splitlines()[-1]) == (0, "ok")
+    warned = [line for line in ran.out.splitlines() if line.startswith("warning: ")]
+    assert "models.bpe.batched_fair" in warned[0]
+    assert '"dedicated"' in warned[0]
+    from infd.engine.library import supports_gpu
+
+    assert ["n_gpu_layers = -1" in line for line in warned[1:]] == [True] * (not supports_gpu())
+
+
+def test_check_imports_the_engine_only_where_it_must(infd: Infd, state: Path) -> None:
+    """Without llama.cpp it still tells what is wrong with a configuration."""
+    make(state / "models", "bpe")
+    elsewhere = state / "broken"
+    elsewhere.mkdir()
+    (elsewhere / "llama_cpp.py").write_text("raise ImportError('imported', name='llama_cpp')\n")
+    path = {"PYTHONPATH": os.pathsep.join([str(elsewhere), os.environ.get("PYTHONPATH", "")])}
+    (state / "infd.toml").write_text('[models.bpe]\nbatched_fair = "strict"\n')
+    ran = infd("serve", "--check", "--state", state, **path)
+    assert (ran.status, ran.out.splitlines()[-1]) == (0, "ok")
+    (state / "infd.toml").write_text("[models.bpe]\nn_gpu_layers = 1\n")
+    assert infd("serve", "--check", "--state", state, **path).status == 1
 
 
 def test_help_explains_every_key(infd: Infd) -> None:

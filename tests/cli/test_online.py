@@ -79,6 +79,36 @@ def test_users(reach: Infd) -> None:
     assert "INF_USER_NOT_FOUND" in reach("user", "show", "bob").complaint
 
 
+def test_who_is_refused_learns_as_whom_and_with_which_token(
+    reach: Infd, infd: Infd, daemon: Daemon, tmp_path: Path
+) -> None:
+    where = f"{daemon.host}:{daemon.port}"
+    said = reach("model", "list", INFD_TOKEN="wrong").complaint
+    assert f"as admin at {where} (of INFD_URL), with the access token in INFD_TOKEN." in said
+    secret = tmp_path / "token"
+    secret.write_text("wrong too\n")
+    named = ("--url", f"infd://eve@{where}", "--token-file", secret)
+    said = infd("user", "list", *named).complaint
+    assert f"as eve at {where}, with the access token in {secret}." in said
+    assert "wrong too" not in said
+    # The right token of somebody who may not.
+    token = reach("user", "create", "dan").out.strip()
+    dan = {"INFD_URL": f"infd://dan@{where}", "INFD_TOKEN": token}
+    said = reach("model", "load", "tiny", "9", **dan).complaint
+    assert f"That was as dan at {where} (of INFD_URL)." in said
+    assert reach("user", "delete", "dan").status == 0
+
+
+def test_an_unknown_model_names_the_command_that_lists_them(reach: Infd) -> None:
+    for command in (
+        ("model", "load", "nope", "9"), ("model", "info", "nope"), ("model", "unload", "nope"),
+        ("user", "create", "finn", "--model", "nope"), ("user", "grant", "admin", "nope"),
+    ):  # fmt: skip
+        said = reach(*command).complaint
+        assert "nope" in said
+        assert "infd model list" in said
+
+
 def test_a_held_folder_means_the_wire(infd: Infd, daemon: Daemon, tmp_path: Path) -> None:
     """Without an address of its own a command asks where the folder's configuration says."""
     file = tmp_path / "infd.toml"

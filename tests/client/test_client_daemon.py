@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.daemon import run
+from support.daemon import run, until
 
 from infd_client import (
     AsyncClient,
     Client,
     ExecMissingMessage,
     InfContextIdMismatch,
+    InfInvalidParams,
+    InfModelNameMismatch,
     InfSessionTokenMismatch,
 )
 
@@ -50,6 +52,61 @@ def test_a_conversation_remembers(client):
         ]  # fmt: skip
     with pytest.raises(InfContextIdMismatch):
         client.inf_get_context_status(ctxid=1)
+
+
+def test_closing_a_client_leaves_its_session_with_what_counts(daemon, client):
+    """What the docstring of `close` says: until it is ended, and only then."""
+    with Client(daemon.host, daemon.port, username="admin", token=daemon.admin) as left:
+        left.login()
+        left.inf_create_context(model="demo", ctxsize=64)
+        stok = left.stok
+
+    def others():
+        listed = client.inf_get_sessions(username="admin").sessions
+        return [(s["CONNECTIONS"], s["CONTEXTS"]) for s in listed if not s["CURRENT"]]
+
+    until(lambda: others() == [(0, [1])])
+    assert client.inf_get_model_info(model="demo").budget_used == 64
+    with Client(daemon.host, daemon.port, stok=stok) as back:
+        assert back.inf_get_context_ids().ctxid == [1]
+        back.inf_destroy_session()
+    assert others() == []
+    assert client.inf_get_model_info(model="demo").budget_used == 0
+
+
+def test_what_a_chat_cannot_do_is_raised_as_its_docstring_says(client):
+    with pytest.raises(TypeError, match="did you mean temp"):
+        client.chat(model="demo", tempe=1.0)
+    with pytest.raises(ValueError, match=r"Choose a model: demo, twin\."):
+        client.chat().open()
+    with pytest.raises(InfModelNameMismatch):
+        client.chat(model="nope").open()
+    with client.chat(model="demo", ctxsize=256, timeout=60.0, **LONG) as chat:
+        for ask in (chat.send, chat.edit_last):
+            with pytest.raises(TypeError, match="stok"):
+                ask("hello", stok="another")
+        with pytest.raises(TypeError):
+            chat.send("hello", temp=object())
+        with pytest.raises(InfInvalidParams):
+            chat.send("hello", top_p=2.0)
+        with pytest.raises(ValueError, match="are allowed"):
+            chat.send("x" * 2**24)
+        assert chat.send("hello").read()
+
+
+async def test_nor_can_an_asynchronous_one(daemon):
+    where = (daemon.host, daemon.port)
+    async with AsyncClient(*where, username="admin", token=daemon.admin) as client:
+        await client.login()
+        with pytest.raises(TypeError, match="did you mean temp"):
+            client.chat(model="demo", tempe=1.0)
+        async with client.chat(model="demo", ctxsize=256) as chat:
+            for ask in (chat.send, chat.edit_last):
+                with pytest.raises(TypeError, match="stok"):
+                    await ask("hello", stok="another")
+            with pytest.raises(TypeError, match="stok"):
+                await chat.regenerate(stok="another")
+        await client.inf_destroy_session()
 
 
 def test_regenerate_edit_and_clear(client):

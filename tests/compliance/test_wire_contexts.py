@@ -112,7 +112,13 @@ def test_a_user_holds_no_more_than_its_share() -> None:
             answer = client.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=BUDGET)
             assert ada.username in answer.keys["DETAIL"]
             client.context(size=BUDGET // 2)
-            client.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=32)
+            answer = client.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=32)
+            assert "in all of its sessions" in answer.keys["DETAIL"]
+            # What it says to do does it.
+            assert f"inf_end_sessions with USERNAME={ada.username}" in answer.keys["DETAIL"]
+            client.ok("inf_end_sessions", USERNAME=ada.username)
+        with ada.enter() as client:
+            client.context(size=BUDGET // 2)
         people.root.context(size=BUDGET // 2)
         people.root.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=32)
         people.root.ok("inf_load_model", MODEL="demo", CTXSIZE=2 * BUDGET)
@@ -120,6 +126,7 @@ def test_a_user_holds_no_more_than_its_share() -> None:
         people.root.context(size=32)
         answer = people.root.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=32)
         assert "3 contexts" in answer.keys["DETAIL"]
+        assert "inf_end_sessions with USERNAME=admin" in answer.keys["DETAIL"]
 
 
 def test_a_lowered_limit_binds_new_contexts_only(people: People) -> None:

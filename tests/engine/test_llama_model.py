@@ -15,6 +15,7 @@ from support.gguf_factory import DAMAGED, bpe, make, write_llama
 
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.errors import ContextError, ModelFileError, TokenizeError
+from infd.engine.instance import Instance
 from infd.engine.library import kernels, lib, version
 from infd.engine.model import Model
 from infd.engine.options import KV_TYPES, ModelOptions
@@ -199,6 +200,19 @@ def test_contexts_have_the_cache_that_the_options_say(folder: Path, kv_type: str
 def test_a_cache_type_that_no_head_fits_is_refused_at_load(folder: Path) -> None:
     with pytest.raises(ModelFileError, match=r'kv_type "q8_0" cannot hold .* \(16\) are no'):
         Model.load(make(folder, "bpe"), options=ModelOptions(kv_type="q8_0"))
+
+
+def test_a_context_beyond_the_training_is_warned_of_once_for_a_size(folder: Path) -> None:
+    model = Model.load(make(folder, "bpe"))
+    trained = model.info.n_ctx_train
+    with structlog.testing.capture_logs() as logs:
+        for size in (trained, trained + 256, trained + 256, trained + 512):
+            LlamaContext(model, ctxsize=size, n_ubatch=64).close()
+        for _ in range(2):
+            Instance(model, slots=2, ctxsize=trained + 512).close()
+    assert [line["ctxsize"] for line in logs] == [trained + 256, trained + 512]
+    assert {line["training_context"] for line in logs} == {trained}
+    model.close()
 
 
 def test_layers_for_a_gpu_are_computed_on_processors_without_one(folder: Path) -> None:

@@ -55,6 +55,24 @@ def test_it_shrinks_to_what_is_in_use_only() -> None:
     assert budget.free == 4400
 
 
+def test_who_is_refused_learns_whose_contexts_are_counted_and_how_to_end_them() -> None:
+    budget = Budget("m", 1000, 0.5)
+    with pytest.raises(InfModelContextFull) as none:
+        take(budget, 1001, sharers=1)
+    assert str(none.value.detail).endswith("1000 of its 1000 tokens of context left.")
+    take(budget, 700, sharers=1)
+    for size, sharers in ((400, 1), (1, 2)):
+        with pytest.raises(InfModelContextFull) as own:
+            take(budget, size, sharers=sharers)
+        assert "ada holds 700" in own.value.detail
+        assert "in all of its sessions" in own.value.detail
+        assert "inf_end_sessions with USERNAME=ada" in own.value.detail
+    with pytest.raises(InfModelContextFull) as others:
+        take(budget, 400, user="bob", sharers=1)
+    assert "other users hold the rest" in others.value.detail
+    assert "inf_end_sessions" not in others.value.detail
+
+
 async def test_idle_is_when_the_last_reservation_is_released() -> None:
     budget = Budget("m", 1000, 1.0)
     await budget.idle()

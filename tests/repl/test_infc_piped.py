@@ -90,6 +90,24 @@ def test_ask_refused(infc):
     refused(infc("ask", "hi", INFD_URL="http://h"), "infd://USER@HOST:PORT")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--fly",), "infc: unknown option --fly; see: infc --help\n"),
+        (("ask", "hi", "--fly"), "infc ask: unknown option --fly; see: infc ask --help\n"),
+        (("ask",), "TEXT; see: infc ask --help"),
+        (("--context", "many"), "many"),
+        (("shout", "hi"), "shout"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(infc, arguments, said):
+    done = infc(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.startswith("infc")
+    assert done.stderr.count("\n") == 1
+
+
 def test_nobody_listens(tmp_path):
     with ScriptedServer() as server:
         pass

@@ -11,6 +11,7 @@ import pexpect
 import pytest
 from support.daemon import run
 from support.endless import TABLE, endless
+from support.raw_client import RawClient
 from support.scripted_server import Cut, ScriptedServer, refusing
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]")
@@ -256,8 +257,9 @@ def test_a_session_that_is_gone_is_opened_anew(tmp_path):
 
         server.handlers["exec_set_input"] = gone
         printed = terminal.answer("hi")
-        assert "INF_SESSION_TOKEN_MISMATCH (2002): The session ended." in printed
-        assert "begins anew" in printed
+        assert "INF_SESSION_TOKEN_MISMATCH" not in printed
+        assert "logged in again" in printed
+        assert "your message is sent again" in " ".join(printed.split())
         assert "Hello." in printed
         terminal.leave()
 
@@ -272,8 +274,8 @@ def test_a_command_too_opens_a_session_anew(tmp_path):
 
         server.handlers["inf_get_context_status"] = gone
         printed = terminal.answer("/status")
-        assert "INF_SESSION_TOKEN_MISMATCH (2002): The session ended." in printed
-        assert "begins anew" in printed
+        assert "INF_SESSION_TOKEN_MISMATCH" not in printed
+        assert "begins anew." in " ".join(printed.split())
         assert "idle" in printed
         # A session that the person named is the person's own affair.
         server.handlers["inf_get_users"] = refusing(2002, DETAIL="No such session.")
@@ -281,6 +283,36 @@ def test_a_command_too_opens_a_session_anew(tmp_path):
         assert "No such session." in printed
         assert "anew" not in printed
         terminal.leave()
+
+
+def test_who_cannot_log_in_again_is_told_why_it_was_tried(tmp_path):
+    with scripted(tmp_path) as (server, terminal):
+        server.handlers["exec_set_input"] = refusing(2002, DETAIL="The session ended.")
+        server.handlers["inf_access_request"] = refusing(2008, DETAIL="The token is wrong.")
+        printed = terminal.answer("hi")
+        assert "INF_SESSION_TOKEN_MISMATCH (2002): The session ended." in printed
+        assert "INF_AUTHORIZATION_FAILED (2008): The token is wrong." in printed
+        assert "logged in again" not in printed
+        terminal.leave()
+
+
+def test_a_session_that_ends_in_the_middle_of_a_reply(tmp_path):
+    with run(models={"endless": endless()}, config={"models": TABLE}) as daemon:
+        url = f"infd://admin@{daemon.host}:{daemon.port}"
+        options = ("--model", "endless", "--context", "30000", "--temp", "0")
+        with at_terminal(url, daemon.admin, tmp_path, *options) as terminal:
+            terminal.ready()
+            terminal.say("Hello!")
+            terminal.child.expect(r"\S{40}")
+            with RawClient(daemon).login("admin", daemon.admin) as other:
+                other.ok("inf_end_sessions", USERNAME="admin")
+            rest = " ".join(terminal.expect("\x1b[?2004h").split())
+            assert "The reply ends here. All sessions of the user were ended by admin." in rest
+            assert "Your session is over: your next message begins a new conversation." in rest
+            assert "/regenerate" not in rest
+            terminal.say("/status")
+            assert "logged in again" in terminal.expect("\x1b[?2004h")
+            terminal.leave()
 
 
 def test_a_model_that_is_not_loaded_leaves_the_prompt(daemon, tmp_path):

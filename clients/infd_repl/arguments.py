@@ -1,0 +1,32 @@
+"""The parser of `infc`'s command line: argparse, but what is wrong is told in one line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """One line on standard error for a wrong command line: what is wrong, and where help is.
+
+    Parsers of subcommands are of this class too. What a subcommand does not know is its own
+    error: argparse would leave it to the outermost parser, which knows nothing of it.
+    """
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As argparse's, but nothing is left over: `error` is called for what is not known."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            kind = "option" if unknown[0].startswith("-") else "argument"
+            self.error(f"unknown {kind} {unknown[0]}")
+        return parsed, []
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        line = " ".join(f"{self.prog}: {message}; see: {self.prog} --help".split())
+        print(line, file=sys.stderr)
+        raise SystemExit(2)
