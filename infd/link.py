@@ -54,13 +54,13 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._connection = Connection(Role.SERVER, max_frame=daemon.config.max_frame)
         self._transport: asyncio.Transport | None = None
-        self._out: list[bytes] | None = None
+        self._out: list[bytes] = []
         self._out_size = 0
+        self._pumping = False
         self._blocked = False
         self._calls: set[PendingCall] = set()
         self._frame_timer: asyncio.TimerHandle | None = None
         self._unsent_timer: asyncio.TimerHandle | None = None
-        self._late: list[bytes] = []
 
     # --- asyncio's side --------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class Link(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A half-closed peer counts as lost: it cannot be told from one that was killed, and a
         killed one must not keep a run alive. What was answered is still sent."""
-        self._send_late()
+        self._flush()
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -122,9 +122,9 @@ class Link(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Handle every frame that is complete, and send the answers in one write."""
-        if self._out is not None:
+        if self._pumping:
             return
-        self._out = []
+        self._pumping = True
         connection = self._connection
         while not self._deaf:
             event = connection.next_event()
@@ -135,12 +135,9 @@ class Link(asyncio.Protocol):
                 self._handle(event)
             elif type(event) is Refusal:
                 self._refused(event)
-            if self._out_size > STREAM_UNSENT:
-                self._flush(self._out)
-        out, self._out = self._out, None
-        self._flush(out)
+        self._pumping = False
+        self._flush()
         if connection.state is State.CLOSED and self._transport is not None:
-            self._send_late()
             self._transport.close()
         elif connection.mid_frame and not self._deaf and self._frame_timer is None:
             seconds = self.daemon.config.frame_seconds
@@ -166,9 +163,8 @@ class Link(asyncio.Protocol):
             return
         seconds = self.daemon.config.frame_seconds
         detail = f"A frame was begun and not completed in {seconds:g} seconds."
-        self._write(self._connection.refuse(0, codes.PKT_TIMED_OUT, detail))
-        self._connection.close()
-        self._transport.close()
+        self._send(self._connection.refuse(0, codes.PKT_TIMED_OUT, detail))
+        self.close()
 
     def _handle(self, request: Request) -> None:
         started = _now()
@@ -216,33 +212,23 @@ class Link(asyncio.Protocol):
             self._send(self._connection.send_response(seq, code, keys, data, last=last))
 
     def _send(self, wire: bytes) -> None:
-        if self._out is not None:
-            self._out.append(wire)
-            self._out_size += len(wire)
-        elif len(wire) > SMALL:
+        self._out.append(wire)
+        self._out_size += len(wire)
+        if self._out_size > (STREAM_UNSENT if self._pumping else SMALL):
+            self._flush()
+        elif not self._pumping and len(self._out) == 1:
+            # Replies that are computed together are sent together: a `write` is a system call.
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._out:
+            wire = b"".join(self._out)
+            self._out.clear()
+            self._out_size = 0
             self._write(wire)
-        else:
-            if not self._late:
-                self._loop.call_soon(self._send_late)
-            self._late.append(wire)
-
-    def _send_late(self) -> None:
-        """Send what was said since the loop's last round: replies that are computed together
-        come together, and a transport's `write` is a system call each time."""
-        if self._late:
-            self._write(b"")
-
-    def _flush(self, out: list[bytes]) -> None:
-        if out:
-            self._write(b"".join(out) if len(out) > 1 else out[0])
-            out.clear()
-        self._out_size = 0
 
     def _write(self, wire: bytes) -> None:
         transport = self._transport
-        if self._late:
-            wire = b"".join((*self._late, wire))
-            self._late.clear()
         if transport is None or transport.is_closing():
             return
         transport.write(wire)
@@ -273,7 +259,7 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         """Close after what is written is sent."""
         self._connection.close()
-        self._send_late()
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 

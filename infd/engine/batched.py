@@ -28,13 +28,12 @@ from infd.engine.events import Aborted, Event, Failed, Progress, RunState
 from infd.engine.instance import Row
 from infd.engine.model import Model
 from infd.engine.reuse import Reuse
-from infd.engine.rhythm import Rhythm
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import OBSERVE, Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
 from infd.engine.snapshot import Snapshot
-from infd.engine.steps import COPYING, TENURE, Meters, Rota, Want, disturbed, narrow, plan, weights
+from infd.engine.steps import Course, Meters, Want, weights
 from infd.engine.swap import Away, bring_back
 
 _log = structlog.get_logger("infd.engine.batch")
@@ -53,10 +52,7 @@ class BatchEngine:
         self._slots = Slots(model)
         self._meters = Meters()
         strict = model.options.batched_fair == "strict"
-        self._rota = Rota()
-        self._rhythm = Rhythm(scheduler.slice_ms / 1000, strict=strict)
-        self._replied = True
-        """Whether the last step was one of replies: then prompts have the next."""
+        self._course = Course(scheduler.slice_ms / 1000, strict=strict)
         self._computing: tuple[Seat, ...] = ()
         self._arrivals = 0
         self._waiting: dict[Seat, None] = {}
@@ -156,7 +152,7 @@ class BatchEngine:
             return 0.0
         before = [w for w in tuple(self.works) if w.seat.arrival < seat.arrival]
         prompts = sum(w.left for w in before if w.delivery is None)
-        return self._turn.estimate() + self._rhythm.seconds(prompts)
+        return self._turn.estimate() + self._course.rhythm.seconds(prompts)
 
     # --- runs --------------------------------------------------------------------------------
 
@@ -254,22 +250,10 @@ class BatchEngine:
             want.left = max(1, work.left) if work.placed else len(work.full)
             want.batch = seat.piece
             want.background = seat.made_tokens - seat.read_tokens > seat.run_ahead
-        wants = [w.want for w in ready]
         slots = self._slots.most(len(ready))
-        size = min(slots, narrow(wants, self._rhythm.width()))
-        members, starved = self._rota.choose(wants, now, size)
-        # Once a second somebody gives up a step for a background run.
-        members = (members[: max(0, slots - len(starved))] + starved)[:slots]
-        prompts = [w for w in members if w.in_prompt]
-        if prompts and (self._replied or len(prompts) == len(members)):
-            beside = disturbed(wants, self._rhythm.seconds)
-            budget = min(self._rhythm.budget(replies=beside), self._slots.most_prompt)
-            chosen = plan(prompts, budget=budget)
-        else:
-            replies = [w for w in members if not w.in_prompt]
-            if size < len(wants) and self._rhythm.look:
-                replies = [min(replies, key=lambda w: w.served)]
-            chosen = plan(replies, budget=0)
+        members, chosen = self._course.choose(
+            [w.want for w in ready], now, slots, self._slots.most_prompt
+        )
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 
     def _threads(self, members: Sequence[Work], chosen: Sequence[Work]) -> int:
@@ -294,8 +278,7 @@ class BatchEngine:
         began = perf_counter()
         together = [w.seat for w in members if not w.want.in_prompt]
         self._slots.arrange(together, [w.seat for w in members if w.want.in_prompt])
-        took = perf_counter() - began
-        self._rota.tenure = max(TENURE, self._rota.tenure * (1 - COPYING), took / COPYING)
+        self._course.copied(perf_counter() - began)
 
     def _place(self, work: Work) -> None:
         """Keep what the run's prompt and its seat's KV have in common."""
@@ -320,7 +303,6 @@ class BatchEngine:
             rows.append(Row(work.seat.slot, held, part, held + len(part) == len(work.full)))
         for seat in [w.seat for w in taking]:
             self._waiting.pop(seat, None)
-        self._replied = not taking[0].want.in_prompt
         self._slots.set_threads(threads)
         began = perf_counter()
         self._slots.rearm()
@@ -357,11 +339,7 @@ class BatchEngine:
                     self._deliver(work, token, now)
 
     def _account(self, rows: Sequence[Row], threads: int, seconds: float, now: float) -> None:
-        tokens = sum(len(row.tokens) for row in rows)
-        if self._replied:
-            self._rhythm.learn_replies(len(rows), seconds)
-        else:
-            self._rhythm.learn_prompts(tokens, seconds)
+        self._course.learn([len(row.tokens) for row in rows], seconds)
         self._meters.charge(self._turn.parts, threads * seconds, now)
         if self._scheduler.cores > 1 and now >= self._observe_at:
             self._observe_at = now + OBSERVE

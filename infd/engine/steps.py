@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from infd.engine.rhythm import Rhythm
 from infd.engine.scheduler import STARVED, Share
 
 # Seconds between two changes of who takes part, at least: a change copies two caches, which takes
@@ -202,6 +203,52 @@ class Rota:
 def _turn(want: Want, members_of: Callable[[Want], int]) -> tuple[float, ...]:
     """Users with the fewest members come first; of their runs the one that has waited longest."""
     return members_of(want), want.served, want.arrived
+
+
+class Course:
+    """One batch's steps, one after another."""
+
+    def __init__(self, slice_s: float, *, strict: bool = False) -> None:
+        """`slice_s`: see rhythm.py. `strict`: short gaps were asked for."""
+        self.rhythm = Rhythm(slice_s, strict=strict)
+        self._rota = Rota()
+        self._replied = True
+        """Whether the last step was one of replies: then prompts have the next."""
+
+    def choose(
+        self, wants: Sequence[Want], now: float, slots: int, most_prompt: int
+    ) -> tuple[list[Want], list[Want]]:
+        """Who is to have the slots, and who of them takes part in the next step (see `plan`).
+
+        There is at least one of `wants` and of `slots`. `most_prompt`: tokens of one call.
+        """
+        rhythm = self.rhythm
+        size = min(slots, narrow(wants, rhythm.width()))
+        members, starved = self._rota.choose(wants, now, size)
+        # Once a second somebody gives up a step for a background run.
+        members = (members[: max(0, slots - len(starved))] + starved)[:slots]
+        replies = [w for w in members if not w.in_prompt]
+        if len(replies) < len(members) and (self._replied or not replies):
+            self._replied = False
+            budget = rhythm.budget(replies=disturbed(wants, rhythm.seconds))
+            prompts = [w for w in members if w.in_prompt]
+            return members, plan(prompts, budget=min(budget, most_prompt))
+        self._replied = True
+        if size < len(wants) and rhythm.look:
+            replies = [min(replies, key=lambda w: w.served)]
+        return members, plan(replies, budget=0)
+
+    def learn(self, rows: Sequence[int], seconds: float) -> None:
+        """The step that was chosen had so many tokens of each, and took so long."""
+        if self._replied:
+            self.rhythm.learn_replies(len(rows), seconds)
+        else:
+            self.rhythm.learn_prompts(sum(rows), seconds)
+
+    def copied(self, seconds: float) -> None:
+        """Bringing the members into their slots took so long."""
+        tenure = self._rota.tenure * (1 - COPYING)
+        self._rota.tenure = max(TENURE, tenure, seconds / COPYING)
 
 
 def weights(chosen: Sequence[Want], members: Sequence[Want]) -> tuple[tuple[Share, float], ...]:
