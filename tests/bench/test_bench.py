@@ -59,7 +59,9 @@ def test_every_measurement_gives_a_row(found: dict[str, Any]) -> None:
 def test_rows_have_a_target_samples_and_a_verdict(found: dict[str, Any]) -> None:
     for row in found["rows"]:
         assert row["bound"] in ("at least", "at most")
-        assert 0 < row["least"] <= row["value"] <= row["most"]
+        # Some twenty connections may find all that they need in memory that was free already.
+        above = -1 if row["name"] == "idle_connections" else 0
+        assert above < row["least"] <= row["value"] <= row["most"], row
         if row["name"].startswith(("together", "lookup", "flash")):
             assert (row["target"], row["passed"]) == (None, None)
             continue
