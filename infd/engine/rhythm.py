@@ -91,7 +91,7 @@ class Rhythm:
             return FIRST
         if seconds >= TILE * long:
             return round(seconds / long / TILE) * TILE
-        return min(TILE, max(LEAST, round(seconds / short / LEAST) * LEAST))
+        return min(TILE - LEAST, max(LEAST, round(seconds / short / LEAST) * LEAST))
 
     @property
     def look(self) -> bool:
