@@ -155,10 +155,11 @@ class Model:
                 "the load was ended" if stopped else last_error(said) or "llama.cpp gave no reason"
             )
             raise ModelFileError(f"the model file {name} cannot be loaded: {why}")
-        if any("model buffer size" in line and "_Mapped" not in line for _, line in said):
-            give_back_pages(name)
-            gather_pages(before, lambda: progress is None or progress(1.0))
+        copied = any("model buffer size" in line and "_Mapped" not in line for _, line in said)
         try:
+            if copied:
+                give_back_pages(name)
+                gather_pages(before, lambda: progress is None or progress(1.0))
             model = cls(pointer, name, options)
         except BaseException:
             lib.llama_model_free(pointer)

@@ -299,8 +299,10 @@ class Worker:
             assert self._batch is not None
             if self._swapping is not None:
                 await asyncio.wait({self._swapping})
-            await border.call(self._engine.close)
-            await self._batch.leave()
+            try:
+                await border.call(self._engine.close)
+            finally:
+                await self._batch.leave()
 
     def give(self, event: Event) -> None:
         """From the border: what the engine says, in order."""
