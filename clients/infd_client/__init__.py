@@ -16,9 +16,8 @@
             async for piece in await chat.send("hello"):
                 print(piece, end="", flush=True)
 
-What the
-daemon refuses is raised as the exception of its code, all of them `InfdError`; what goes wrong
-on the way as `ConnectionLost`, `CallTimeout` and the like, all of them `ClientError`.
+What the daemon refuses is raised as the exception of its code, all of them `InfdError`; what goes
+wrong on the way as `ConnectionLost`, `CallTimeout` and the like, all of them `ClientError`.
 """
 
 from __future__ import annotations

@@ -328,7 +328,8 @@ class Context:
         Raises InfFailedToCreateContext when a failed engine cannot be made anew."""
         if self.state is State.INITIALIZING:
             return
-        failed = self.state is State.FAILED
+        # Not the state: another clear may be making it anew now, and fail.
+        failed = self._worker.failed
         self._halt("The context's history was cleared.")
         self._attempt = None
         self._settle()
@@ -343,6 +344,8 @@ class Context:
             if self.state is not State.CLOSED:
                 self._fail(str(error))
             raise InfFailedToCreateContext(f"{error}") from None
+        if self.state is State.FAILED and not self._worker.failed:
+            self.state = State.IDLE
 
     # --- what the engine tells -------------------------------------------------------------
 

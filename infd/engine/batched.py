@@ -313,13 +313,14 @@ class BatchEngine:
         result, where = self._slots.decode(rows)
         self._computing = ()
         now = perf_counter()
-        self._account(rows, threads, now - began, now)
+        self._account(threads * (now - began), now)
         if result is Decoded.ABORTED:
             for work in taking:
                 self._slots.cut(work.seat, len(work.seat.tokens), exactly=True)
             return
         if result is not Decoded.OK:
             raise EngineError("llama.cpp failed to evaluate a step")
+        self._course.learn([len(row.tokens) for row in rows], now - began)
         drawing: list[tuple[Work, int]] = []
         for work, row, at in zip(taking, rows, where, strict=True):
             work.seat.tokens.extend(row.tokens)
@@ -338,9 +339,8 @@ class BatchEngine:
                 if token is not None:
                     self._deliver(work, token, now)
 
-    def _account(self, rows: Sequence[Row], threads: int, seconds: float, now: float) -> None:
-        self._course.learn([len(row.tokens) for row in rows], seconds)
-        self._meters.charge(self._turn.parts, threads * seconds, now)
+    def _account(self, processor: float, now: float) -> None:
+        self._meters.charge(self._turn.parts, processor, now)
         if self._scheduler.cores > 1 and now >= self._observe_at:
             self._observe_at = now + OBSERVE
             self._scheduler.observe()
@@ -389,8 +389,6 @@ class BatchEngine:
         work.evaluated = now
         work.seed = draw_seed() if work.seed is None else work.seed
         work.sampler = sampler = Sampler(self.model, request.sampling, work.seed)
-        if sampler.needs_history:
-            sampler.prime(work.full)
-            work.accept = sampler.accept
+        work.accept = sampler.follow(work.full)
         work.delivery = Delivery(self.model, request.stop, work.emit)
 

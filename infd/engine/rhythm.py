@@ -28,8 +28,8 @@ GRAIN_ALONE = 64
 FIRST = 16
 # How much a new measurement counts.
 _NEW = 0.3
-# Nobody has more slots.
-_MOST = 64
+# More sequences in a step than this make hardly more tokens a second on processors.
+MOST_ROWS = 64
 # After so many others a step of one row is due.
 _LOOK = 200
 
@@ -103,7 +103,7 @@ class Rhythm:
         if 1 not in self._steps:
             return LEAST
         most, rows = self._limit * self._steps[1], 1
-        while rows < _MOST and self.step(rows + 1) <= most:
+        while rows < MOST_ROWS and self.step(rows + 1) <= most:
             rows += 1
         return rows
 

@@ -22,14 +22,13 @@ from infd.engine.context import Decoded
 from infd.engine.errors import ContextError, EngineError
 from infd.engine.instance import Instance, Row
 from infd.engine.model import Model, padded
+from infd.engine.rhythm import MOST_ROWS
 from infd.engine.seat import Seat
 from infd.engine.snapshot import Snapshot, SnapshotError
 from infd.engine.steps import window
 
 _log = structlog.get_logger("infd.engine.batch")
 
-# More sequences in a step than this make hardly more tokens a second on processors.
-MOST_SLOTS = 64
 # The instance is made smaller when it has so many times what the contexts left may have.
 _SHRINK = 2
 
@@ -42,7 +41,7 @@ class Slots:
         self._instance: Instance | None = None
         self._seats: list[Seat] = []
         self._at: list[Seat | None] = []
-        self._limit = MOST_SLOTS
+        self._limit = MOST_ROWS
         self._flash = False
         self._uses = 0
 
@@ -149,7 +148,7 @@ class Slots:
             > _SHRINK * sum(seat.ctxsize for seat in self._seats)
         ):
             # The memory of contexts that are gone is given back; where that cannot be, later.
-            self._limit = MOST_SLOTS
+            self._limit = MOST_ROWS
             with suppress(ContextError):
                 self._remake(min(self._instance.slots, self._room), self._longest)
 

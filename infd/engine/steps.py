@@ -127,13 +127,13 @@ def plan(wants: Sequence[Want], *, budget: int) -> list[Want]:
     return [w for w in wants if w.takes]
 
 
-def narrow(wants: Sequence[Want], width: int) -> int:
+def narrow(wants: Sequence[Want], width: Callable[[], int]) -> int:
     """How many runs may take part: all, unless users have different numbers of them; then as many
-    as `width`, but one of each user."""
+    as `width` says, but one of each user."""
     counts = Counter(id(w.share) for w in wants if not w.background).values()
     if not counts or min(counts) == max(counts):
         return len(wants)
-    return max(width, len(counts))
+    return max(width(), len(counts))
 
 
 def disturbed(wants: Sequence[Want], seconds: Callable[[int], float]) -> int:
@@ -223,7 +223,7 @@ class Course:
         There is at least one of `wants` and of `slots`. `most_prompt`: tokens of one call.
         """
         rhythm = self.rhythm
-        size = min(slots, narrow(wants, rhythm.width()))
+        size = min(slots, narrow(wants, rhythm.width))
         members, starved = self._rota.choose(wants, now, size)
         # Once a second somebody gives up a step for a background run.
         members = (members[: max(0, slots - len(starved))] + starved)[:slots]

@@ -145,6 +145,29 @@ def test_what_comes_behind_a_clear_that_fails_is_refused(tmp_path: Path, where: 
         assert client.reply(ctxid)[1].keys["TOKENS_OUT"] == 3
 
 
+@pytest.mark.parametrize("where", daemons.PLACEMENTS)
+def test_a_clear_behind_one_that_fails_makes_the_engine_anew(tmp_path: Path, where: str) -> None:
+    with (
+        run_scripted(tmp_path, where) as (daemon, script),
+        RawClient(daemon).login("admin", daemon.admin) as client,
+    ):
+        ctxid = client.context("endless", 30_000)
+        script.on("token", "fail the decode failed")
+        client.execute(ctxid, client.say(ctxid, "go"))
+        assert list(client.stream(ctxid))[-1].code == 2013
+        script.off("token")
+        script.on("open", "hold no memory")
+        clearing = client.send("inf_clear_context_history", CTXID=ctxid)
+        release = script.held("open")
+        again = client.send("inf_clear_context_history", CTXID=ctxid)
+        client.ok("inf_get_context_ids")
+        release()
+        assert client.read(clearing).code == 2007
+        assert client.read(again).code == 2000
+        assert client.ok("inf_get_context_status", CTXID=ctxid).code == 2010
+        assert client.ask(ctxid, "go", MAX_TOKENS=3)[1].keys["TOKENS_OUT"] == 3
+
+
 def test_a_failure_that_nobody_waits_for_is_told_once(client: RawClient, script: Script) -> None:
     ctxid = client.context("endless", 30_000)
     script.on("prompt", "crash in the worker")

@@ -276,9 +276,9 @@ def test_how_long_one_row_takes_is_looked_at_again() -> None:
 def test_steps_are_narrow_only_where_users_differ() -> None:
     ada, bob, eve = (Share(name, 2) for name in ("ada", "bob", "eve"))
     of = [Want(ada, 1, 512) for _ in range(8)]
-    assert narrow(of, 2) == 8
-    assert narrow([Want(ada, 1, 512), Want(bob, 1, 512)], 1) == 2
-    assert narrow([*of, Want(bob, 1, 512)], 4) == 4
-    assert narrow([*of, Want(bob, 1, 512), Want(eve, 1, 512)], 2) == 3
+    assert narrow(of, lambda: 2) == 8
+    assert narrow([Want(ada, 1, 512), Want(bob, 1, 512)], lambda: 1) == 2
+    assert narrow([*of, Want(bob, 1, 512)], lambda: 4) == 4
+    assert narrow([*of, Want(bob, 1, 512), Want(eve, 1, 512)], lambda: 2) == 3
     # One that nobody reads yet is nobody's harm.
-    assert narrow([*of, Want(bob, 1, 512, background=True)], 2) == 9
+    assert narrow([*of, Want(bob, 1, 512, background=True)], lambda: 2) == 9

@@ -1,20 +1,15 @@
-"""The process in which llama.cpp runs alone, asked by alone.py: JSON lines in, JSON lines out.
-
-A request that fails is answered {"error": words}; the process goes on until its input ends.
-"""
+"""The process in which llama.cpp runs alone, asked by alone.py: told what to do as
+infd/bench/answering.py says."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from time import perf_counter
 from typing import Any
 
-from infd import children
+from infd.bench.answering import answer_requests
 from infd.engine import library
 from infd.engine.library import lib
 from infd.engine.plain import PlainChat, PlainLoop
@@ -45,24 +40,12 @@ _PROMPT = 16
 class Served:
     """One model, and the loops that were asked for so far."""
 
-    def __init__(self) -> None:
-        self._chat: PlainChat | None = None
-        self._n_ctx = 0
+    def __init__(self, path: str, n_ctx: int) -> None:
+        """Load a model."""
+        self.chat = PlainChat(path, n_ctx=256)
+        self._n_ctx = n_ctx
         self._loops: dict[tuple[int, int], PlainLoop] = {}
         self._keeping: HeldLoop | None = None
-
-    @property
-    def chat(self) -> PlainChat:
-        """The loaded model's. Raises ValueError."""
-        if self._chat is None:
-            raise ValueError("no model is loaded")
-        return self._chat
-
-    def load(self, path: str, n_ctx: int) -> dict[str, Any]:
-        """Load a model."""
-        self._chat = PlainChat(path, n_ctx=256)
-        self._n_ctx = n_ctx
-        return {}
 
     def about(self) -> dict[str, Any]:
         """The library, and the model's chat template with what it names the ends of a text."""
@@ -106,21 +89,5 @@ class Served:
         return self._loops[key]
 
 
-def main() -> None:
-    """Serve requests until standard input ends."""
-    children.end_with_parent(os.getppid())
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever llama.cpp prints is no answer
-    served = Served()
-    for line in sys.stdin.buffer:
-        request: dict[str, Any] = json.loads(line)
-        do: Callable[..., dict[str, Any]] = getattr(served, request.pop("do"))
-        try:
-            answer = do(**request)
-        except Exception as error:
-            answer = {"error": " ".join(str(error).split()) or type(error).__name__}
-        print(json.dumps(answer), file=answers, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    answer_requests(Served)
