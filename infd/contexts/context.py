@@ -389,11 +389,8 @@ class Context:
             self._on_finish(event)
         reply.end(
             {
-                "FINISH_REASON": event.reason,
-                "MSGID": self._reply_id,
-                "SEED": event.seed,
-                "TOKENS_IN": event.tokens_in,
-                "TOKENS_CACHED": event.tokens_cached,
+                "FINISH_REASON": event.reason, "MSGID": self._reply_id, "SEED": event.seed,
+                "TOKENS_IN": event.tokens_in, "TOKENS_CACHED": event.tokens_cached,
                 "TOKENS_OUT": event.tokens_out,
                 "PROMPT_MS": round(event.prompt_ms), "DECODE_MS": round(event.decode_ms),
             }
