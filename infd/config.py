@@ -101,7 +101,8 @@ class ModelConfig:
         "What the KV cache holds; smaller types save memory and need flash attention.",
     )  # fmt: skip
     n_gpu_layers: int = setting(
-        integer(-1), 0,
+        integer(-1),
+        0,
         "Layers that are computed on a GPU, one call at a time; -1 is all of them.",
     )
     lookup: int = setting(

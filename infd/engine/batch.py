@@ -48,7 +48,7 @@ class Batch:
             except BaseException:
                 computing.begin_close()
                 raise
-            engine.together = computing.together
+            engine.hold, engine.tell = computing.hold, computing.tell
             self._engine, self._borders = engine, (computing, preparing)
         self._seats += 1
         seat.engine = self._engine

@@ -16,7 +16,6 @@ context; it is made anew, larger, when that is not enough, and freed with the la
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 import structlog
@@ -33,7 +32,7 @@ from infd.engine.scheduler import OBSERVE, Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
 from infd.engine.snapshot import Snapshot
-from infd.engine.steps import Course, Meters, Want, weights
+from infd.engine.steps import Course, Meters, Want, settled, weights
 from infd.engine.swap import Away, bring_back
 
 _log = structlog.get_logger("infd.engine.batch")
@@ -45,8 +44,9 @@ class BatchEngine:
     def __init__(self, model: Model, scheduler: Scheduler) -> None:
         self.model = model
         self.works: list[Work] = []
-        self.together: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Around events that are to reach the loop in one go (`Border.together`)."""
+        self.hold: Callable[[], None] = _nothing
+        self.tell: Callable[[], None] = _nothing
+        """Around events that are to reach the loop in one go (see Border)."""
         self._scheduler = scheduler
         self._turn = scheduler.turn(Share("batch", scheduler.cores))
         self._slots = Slots(model)
@@ -54,6 +54,8 @@ class BatchEngine:
         strict = model.options.batched_fair == "strict"
         self._course = Course(scheduler.slice_ms / 1000, strict=strict)
         self._computing: tuple[Seat, ...] = ()
+        self._settled: list[Work] = []
+        """All runs, if they are replies and had the last step together."""
         self._arrivals = 0
         self._waiting: dict[Seat, None] = {}
         self._wait = 0.0
@@ -221,26 +223,37 @@ class BatchEngine:
         if not ready:
             self._turn.release()
             return
+        if ready == self._settled and not any(w.seat.ahead or w.seat.slot is None for w in ready):
+            # As before: a small model's speed hangs on this.
+            if threads := self._threads(ready, self._turn.parts):
+                self._compute(ready, threads)
+            return
+        self.tell()
+        self._meters.keep([w.seat.share for w in self.works])
         members, chosen = self._choose(ready, now)
-        threads = self._threads(members, chosen)
+        wants = [w.want for w in chosen]
+        threads = self._threads(chosen, weights(wants, [w.want for w in members]))
         if not threads:
             return
         self._arrange(members)
         for work in chosen:
             if not work.placed:
                 self._place(work)
+        self._settled = chosen if settled([w.want for w in ready], wants) else []
         self._compute(chosen, threads)
 
     def _ready(self, now: float) -> list[Work]:
         """Those that may compute now: their users have not used up their processor time. With
         none, `_wait` says when there will be one."""
-        self._meters.keep([w.seat.share for w in self.works])
-        self._meters.charge((), 0.0, now)
         self._wait = 0.0
-        meters = {id(w): self._meters.of(w.seat.share, now) for w in self.works}
-        ready = [w for w in self.works if not meters[id(w)].paused]
+        meters = self._meters
+        meters.charge((), 0.0, now)
+        if not meters.pausing:
+            return self.works
+        mine = [meters.of(w.seat.share, now) for w in self.works]
+        ready = [w for w, meter in zip(self.works, mine, strict=True) if not meter.paused]
         if self.works and not ready:
-            self._wait = min(meter.wait for meter in meters.values())
+            self._wait = min(meter.wait for meter in mine)
         return ready
 
     def _choose(self, ready: Sequence[Work], now: float) -> tuple[list[Work], list[Work]]:
@@ -249,17 +262,16 @@ class BatchEngine:
             seat, want = work.seat, work.want
             want.left = max(1, work.left) if work.placed else len(work.full)
             want.batch = seat.piece
-            want.background = seat.made_tokens - seat.read_tokens > seat.run_ahead
+            want.background = seat.ahead
         slots = self._slots.most(len(ready))
         members, chosen = self._course.choose(
             [w.want for w in ready], now, slots, self._slots.most_prompt
         )
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 
-    def _threads(self, members: Sequence[Work], chosen: Sequence[Work]) -> int:
+    def _threads(self, chosen: Sequence[Work], parts: tuple[tuple[Share, float], ...]) -> int:
         """Wait for the cores: as many threads as the members' users may have together. Whose step
-        it is uses up that time."""
-        parts = weights([w.want for w in chosen], [w.want for w in members])
+        it is uses up that time, as `parts` says."""
         want = sum(max(1, share.max_threads) for share, _ in parts)
         want = min(self._scheduler.cores, want)
         turn = self._turn
@@ -267,7 +279,10 @@ class BatchEngine:
         if any(w.run.aborted or w.run.ending is not None for w in chosen):
             return 0
         if parts == turn.parts:
-            return turn.renew(want)
+            if held := turn.keep(want):
+                return held
+            self.tell()
+            return turn.acquire(want)
         turn.release()
         turn.parts = parts
         return turn.acquire(want)
@@ -310,7 +325,9 @@ class BatchEngine:
         if len(taking) == 1 and taking[0].run.aborted:
             self._computing = ()
             return
+        self.tell()
         result, where = self._slots.decode(rows)
+        self.hold()
         self._computing = ()
         now = perf_counter()
         self._account(threads * (now - began), now)
@@ -332,12 +349,9 @@ class BatchEngine:
             else:
                 work.seat.prompt_done = len(work.seat.tokens)
                 work.emit(Progress(len(work.full), work.seat.prompt_done))
-        # All are drawn before the first is delivered: the loop would wake up for each of them.
-        drawn = [(work, self._draw(work, at, now)) for work, at in drawing]
-        with self.together():
-            for work, token in drawn:
-                if token is not None:
-                    self._deliver(work, token, now)
+        for work, at in drawing:
+            if (token := self._draw(work, at, now)) is not None:
+                self._deliver(work, token, now)
 
     def _account(self, processor: float, now: float) -> None:
         self._meters.charge(self._turn.parts, processor, now)
@@ -392,3 +406,6 @@ class BatchEngine:
         work.accept = sampler.follow(work.full)
         work.delivery = Delivery(self.model, request.stop, work.emit)
 
+
+def _nothing() -> None:
+    """There is no border yet."""

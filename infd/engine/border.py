@@ -26,8 +26,7 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -164,17 +163,16 @@ class Border:
         if not self._scheduled and not self._holding:
             self._wake()
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """From the thread: what is posted within reaches the loop in one go. It would wake up at
-        the first item, and then both would wait for each other's GIL at each of the others."""
+    def hold(self) -> None:
+        """From the thread: what is posted from now on reaches the loop in one go, with `tell`. It
+        would wake up at the first item, and both would wait for each other's GIL from then on."""
         self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-            if self._out and not self._scheduled:
-                self._wake()
+
+    def tell(self) -> None:
+        """From the thread: hold nothing back any more."""
+        self._holding = False
+        if self._out and not self._scheduled:
+            self._wake()
 
     def _wake(self) -> None:
         self._scheduled = True
@@ -193,6 +191,8 @@ class Border:
         host, commands = self._host, self._commands
         while True:
             delay = host.delay
+            if delay != 0 and self._holding:
+                self.tell()
             try:
                 command = commands.get(delay != 0, delay)
             except Empty:
@@ -203,6 +203,7 @@ class Border:
             command()
         host.shut()
         self.post(self._joined)
+        self.tell()
 
     def _do_call(self, work: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         try:

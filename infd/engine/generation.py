@@ -268,7 +268,8 @@ class Engine(EngineState):
         most = self.most_tokens(run.prepared.request, len(context.tokens))
         accept = sampler.follow(context.tokens)
         sample = sampler.sample_from(context)
-        decode, renew, share = context.decode_one, self.turn.renew, self.share
+        decode, share = context.decode_one, self.share
+        keep, acquire = self.turn.keep, self.turn.acquire
         limits, cores, run_ahead = self.limits, self._scheduler.cores, self.run_ahead
         end_tokens, clock = self.model.end_tokens, perf_counter
         take = delivery.take
@@ -282,6 +283,15 @@ class Engine(EngineState):
                 break
             self.made_tokens = made = made + 1
             now = clock()
+            want = limits.threads or 1
+            if want > 1:
+                want = max(1, min(want, share.max_threads, cores))
+                # Also while one thread is granted: that is how its end is noticed.
+                if want > 1 and now >= self._observe_at:
+                    self._look_for_load(now)
+            ahead = made - self.read_tokens > run_ahead
+            granted = keep(want, ahead)
+            # Last of all: the loop is woken up, and is not to wait for this thread's GIL.
             if take(token, now):
                 reason = "stop_sequence"
                 break
@@ -290,13 +300,7 @@ class Engine(EngineState):
             if run.ending is not None or run.aborted:
                 reason = run.ending or ""
                 break
-            want = limits.threads or 1
-            if want > 1:
-                want = max(1, min(want, share.max_threads, cores))
-                # Also while one thread is granted: that is how its end is noticed.
-                if want > 1 and now >= self._observe_at:
-                    self._look_for_load(now)
-            granted = renew(want, made - self.read_tokens > run_ahead)
+            granted = granted or acquire(want, ahead)
             if granted != threads:
                 if not granted:
                     reason = run.ending or ""
@@ -323,7 +327,7 @@ class Engine(EngineState):
             want = self._want()
             if want > 1:
                 self._look_for_load(now)
-            threads = self.turn.renew(want, self.made_tokens - self.read_tokens > self.run_ahead)
+            threads = self.turn.renew(want, self.ahead)
             if threads:
                 context.set_threads(threads, threads)
             return threads

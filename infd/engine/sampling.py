@@ -6,18 +6,24 @@ Penalties look at the last REPEAT_N tokens of the context, the prompt's included
 own tools do. They are applied to the logits here, not in llama.cpp's chain, whose penalties
 cannot exempt newline and end tokens; the formula is llama.cpp's.
 
+Greedy is an argmax over the logits as they lie in llama.cpp's buffer: its own sampler copies them
+into a record for each token of the vocabulary first, which takes longer than all the rest here.
+
 Limits: a distribution is computed in 32 bits by llama.cpp. TEMP below 1e-6 draws like greedy
 but is not exactly it, and penalised logits stay within ±1e30, so that no softmax overflows.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+import numpy as np
 
 from infd.engine.context import LlamaContext
 from infd.engine.library import lib
@@ -102,16 +108,17 @@ class Sampler:
         """`seed`: uint32. The same seed, parameters and logits give the same tokens."""
         self.params = params
         self.seed = seed
-        self._chain: Any = self._build(params, min(seed, _RANDOM_SEED - 1))
+        self._chain: Any = None
+        """None: greedy."""
+        if params.temperature != 0.0:
+            self._chain = self._build(params, min(seed, _RANDOM_SEED - 1))
+        self._row = ctypes.c_float * model.info.n_vocab
         self._penalties = _Penalties(model, params) if params.penalises else None
         self.needs_history = self._penalties is not None
         """Whether `accept` and `prime` have an effect: else they need not be called."""
 
     @staticmethod
     def _build(params: SamplingParams, seed: int) -> Any:
-        temp = params.temperature
-        if temp == 0.0:
-            return lib.llama_sampler_init_greedy()
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
 
         def add(part: Any) -> None:
@@ -127,7 +134,7 @@ class Sampler:
                 add(lib.llama_sampler_init_top_p(params.top_p, 1))
             if params.min_p:
                 add(lib.llama_sampler_init_min_p(params.min_p, 1))
-        add(lib.llama_sampler_init_temp(max(temp, _LEAST_TEMP)))
+        add(lib.llama_sampler_init_temp(max(params.temperature, _LEAST_TEMP)))
         if mirostat is None:
             add(lib.llama_sampler_init_dist(seed))
         else:
@@ -161,6 +168,8 @@ class Sampler:
         """
         if self._penalties is not None:
             self._penalties.apply(lib.llama_get_logits_ith(pointer, index))
+        if self._chain is None:
+            return _argmax(self._row, pointer, index)
         token: int = lib.llama_sampler_sample(self._chain, pointer, index)
         return token
 
@@ -171,7 +180,10 @@ class Sampler:
         """
         if self._penalties is not None:
             return lambda: self.sample(context)
-        sample, chain, pointer = lib.llama_sampler_sample, self._chain, context.pointer
+        chain, pointer, row = self._chain, context.pointer, self._row
+        if chain is None:
+            return lambda: _argmax(row, pointer, -1)
+        sample = lib.llama_sampler_sample
         return lambda: sample(chain, pointer, -1)
 
     def accept(self, token: int) -> None:
@@ -184,6 +196,13 @@ class Sampler:
         chain, self._chain = self._chain, None
         if chain is not None:
             lib.llama_sampler_free(chain)
+
+
+def _argmax(row: Any, pointer: Any, index: int) -> int:
+    """The first of the tokens with the greatest logit. `row`: the ctypes array of all logits."""
+    logits = lib.llama_get_logits_ith(pointer, index)
+    values = np.frombuffer(row.from_address(ctypes.addressof(logits.contents)), np.float32)
+    return int(values.argmax())
 
 
 class _Penalties:

@@ -52,8 +52,12 @@ class Turn(Place):
         return self._scheduler._acquire(self, want, background)
 
     def renew(self, want: int, background: bool = False) -> int:
-        """As `acquire`, between two calls of a run: keeps what is held while nobody waits, and
-        for `QUANTUM` seconds also when somebody does; not so background work."""
+        """As `acquire`, between two calls of a run: keeps what it can (see `keep`)."""
+        return self.keep(want, background) or self.acquire(want, background)
+
+    def keep(self, want: int, background: bool = False) -> int:
+        """What is held, if it may be kept for another call of a run: while nobody waits, and for
+        `QUANTUM` seconds also when somebody does; not so background work. 0: `acquire` says."""
         policy = self._policy
         held = self.held
         if (
@@ -72,7 +76,7 @@ class Turn(Place):
         ):
             self.calls += 1
             return held
-        return self._scheduler._acquire(self, want, background)
+        return 0
 
     def release(self) -> None:
         """Give back what is held, if anything."""

@@ -224,6 +224,7 @@ class Slots:
 
     def _spare(self, needed: set[Seat]) -> int:
         """A slot that is free, or else the one whose seat was used the longest time ago."""
+
         def rank(slot: int) -> int:
             seat = self._at[slot]
             return -1 if seat is None else seat.used_at

@@ -158,9 +158,7 @@ def write(path: Path, snapshot: Snapshot, key: str) -> int:
     # In the machine's byte order: no other one reads it.
     tokens = snapshot.tokens.tobytes()
     parts = (*snapshot.parts, 0, 0)[:_MOST_PARTS]
-    head = _HEAD.pack(
-        _MAGIC, _VERSION, _key(key), len(snapshot.tokens), len(snapshot.data), *parts
-    )
+    head = _HEAD.pack(_MAGIC, _VERSION, _key(key), len(snapshot.tokens), len(snapshot.data), *parts)
     checksum = hashlib.blake2b(digest_size=_DIGEST)
     try:
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

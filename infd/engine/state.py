@@ -69,6 +69,11 @@ class EngineState:
             away.discard()
 
     @property
+    def ahead(self) -> bool:
+        """Whether the run is so far ahead of its reader that it is background work."""
+        return self.made_tokens - self.read_tokens > self.run_ahead
+
+    @property
     def memory(self) -> ContextMemory:
         """What llama.cpp allocated for this context alone."""
         return ContextMemory(0, 0, 0)

@@ -99,6 +99,11 @@ class Meters:
         for key, meter in self.by_share.items():
             meter.charge(processor * weights.get(key, 0.0), now)
 
+    @property
+    def pausing(self) -> bool:
+        """Whether anybody is to wait."""
+        return any(meter.paused for meter in self.by_share.values())
+
     def keep(self, shares: Sequence[Share]) -> None:
         """Forget all but these and those who pause."""
         kept = {id(share) for share in shares}
@@ -134,6 +139,17 @@ def narrow(wants: Sequence[Want], width: Callable[[], int]) -> int:
     if not counts or min(counts) == max(counts):
         return len(wants)
     return max(width(), len(counts))
+
+
+def settled(wants: Sequence[Want], chosen: Sequence[Want]) -> bool:
+    """Whether `chosen`, whose step is due, will be chosen again until a run comes or goes: they
+    are all there are, and replies, and users have the same number of them."""
+    counts = Counter(id(w.share) for w in wants).values()
+    return (
+        len(chosen) == len(wants)
+        and min(counts) == max(counts)
+        and not any(w.in_prompt for w in wants)
+    )
 
 
 def disturbed(wants: Sequence[Want], seconds: Callable[[int], float]) -> int:

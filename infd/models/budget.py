@@ -86,8 +86,7 @@ class Budget:
         """Who holds what is used, and what to do; the end of a sentence."""
         if held:
             return (
-                f", and {user} holds {held} in all of its sessions together: "
-                f"{how_to_free(user)}."
+                f", and {user} holds {held} in all of its sessions together: {how_to_free(user)}."
             )
         return "; other users hold the rest: try later, or a smaller CTXSIZE." if self.used else "."
 

@@ -158,18 +158,18 @@ async def test_a_run_far_ahead_of_its_reader_is_background_work(
     asked: list[bool] = []
     worker = await bench.worker("spm", ctxsize=256, run_ahead=20)
     turn = type(worker._engine.turn)
-    original = turn.renew
+    original = turn.keep
 
-    def renew(self: object, want: int, background: bool = False) -> int:
+    def keep(self: object, want: int, background: bool = False) -> int:
         asked.append(background)
         return original(self, want, background)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(turn, "renew", renew)
+    monkeypatch.setattr(turn, "keep", keep)
     reply = await bench.start(worker, RunRequest(HELLO, max_tokens=100), read=False)
     await reply.ended.wait()
     # It reached its end all the same.
     assert reply.finished.tokens_out == 100
-    assert asked == [False] * 21 + [True] * 79
+    assert asked == [False] * 21 + [True] * 80
     asked.clear()
     worker._engine.run_ahead = 1000
     await bench.reply(worker, RunRequest(HELLO, max_tokens=100))
