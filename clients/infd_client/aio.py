@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
@@ -130,7 +131,7 @@ class AsyncClient(AsyncMethods, Options):
         return AsyncStream(
             call,
             offset,
-            lambda response: self._calls.was_given(keys, response),
+            partial(self._calls.was_given, self._calls.slot(keys)),
             lambda at: self.exec_stop(ctxid=ctxid, offset=at, stok=stok),
             self._limit(row.name, timeout),
             stop,
@@ -215,7 +216,7 @@ class AsyncClient(AsyncMethods, Options):
                 left = max(0.0, limit - (self._wire.bind().time() - began))
             response = await self._exchange(row.name, row, ready, None, left)
             # No await from here on: what is marked as given must reach the caller.
-            self._calls.was_given(ready, response)
+            self._calls.was_given(slot, response)
         finally:
             turn.release()
         if response.code not in row.success:

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -116,7 +117,7 @@ class Client(BlockingMethods, Options):
         return Stream(
             call,
             offset,
-            lambda response: self._calls.was_given(keys, response),
+            partial(self._calls.was_given, self._calls.slot(keys)),
             lambda at: self.exec_stop(ctxid=ctxid, offset=at, stok=stok),
             self._limit(row.name, timeout),
             stop,
@@ -196,7 +197,7 @@ class Client(BlockingMethods, Options):
                 ready.setdefault("OFFSET", position)
             left = None if limit is None else max(0.0, limit - (time.monotonic() - began))
             response = self._exchange(row.name, row, ready, None, left)
-            self._calls.was_given(ready, response)
+            self._calls.was_given(slot, response)
         finally:
             turn.release()
         if response.code not in row.success:

@@ -99,6 +99,11 @@ def repeatable(row: Operation | None, keys: Mapping[str, Any]) -> bool:
     return row.reads or row.name in _ALWAYS_REPEATED
 
 
+def utf8_length(text: str) -> int:
+    """How many bytes the text has on the wire."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def succeeded(row: Operation | None, code: int) -> bool:
     """Whether the code says that the operation was carried out."""
     if row is None:
@@ -302,13 +307,12 @@ class Calls:
         position = self.positions.get(slot) if slot else None
         return None if position == ENDED else position
 
-    def was_given(self, keys: Mapping[str, Any], response: Response) -> None:
-        """A caller has this answer of exec_next in hand."""
-        slot = self.slot(keys)
+    def was_given(self, slot: Slot | None, response: Response) -> None:
+        """A caller has this answer of exec_next, of a context, in hand."""
         offset = response.keys.get("OFFSET")
         if slot is None or response.code != codes.EXEC_SUCCESS or type(offset) is not int:
             return
-        end = offset + len((response.data or "").encode())
+        end = offset + utf8_length(response.data or "")
         self.positions[slot] = ENDED if response.keys.get("IS_SPECIAL") is True else end
 
     def _remember(self, call: Call, response: Response) -> None:

@@ -11,14 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from infd_client.calls import Call
+from infd_client.calls import Call, utf8_length
 from infd_protocol import codes
 from infd_protocol.connection import Response
-
-
-def utf8_length(text: str) -> int:
-    """How many bytes the text has on the wire."""
-    return len(text) if text.isascii() else len(text.encode())
 
 
 class Reading(Call):

@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from infd_client._results import ExecNextResult
+from infd_client.calls import utf8_length
 from infd_client.failures import CallTimeout
-from infd_client.reading import Reading, utf8_length
+from infd_client.reading import Reading
 from infd_protocol import codes
 from infd_protocol.connection import Response
 from infd_protocol.errors import error_for
@@ -172,20 +173,12 @@ class AsyncStreamCall(Reading):
         if self.reader is not None and not self.reader.done():
             self.reader.set_result(None)
 
-    async def next(self, timeout: float | None) -> _Item:
-        """The next item. Cancelling, or a timeout, loses none."""
-        if not self.items:
-            if self.reader is not None and not self.reader.done():
-                raise RuntimeError("another task is reading this stream")
-            self.reader = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(timeout):
-                    await self.reader
-            except TimeoutError:
-                raise _late(timeout) from None
-            finally:
-                self.reader = None
-        return self.items.popleft()
+    def coming(self) -> asyncio.Future[None]:
+        """Done when there is an item; cancelling it loses none."""
+        if self.reader is not None and not self.reader.done():
+            raise RuntimeError("another task is reading this stream")
+        self.reader = asyncio.get_running_loop().create_future()
+        return self.reader
 
 
 class AsyncStream(_Progress):
@@ -214,9 +207,19 @@ class AsyncStream(_Progress):
         return self
 
     async def __anext__(self) -> str:
+        call = self._call
         while not self._over:
-            if piece := self._accept(await self._call.next(self._timeout)):
-                return piece
+            if call.items:
+                if piece := self._accept(call.items.popleft()):
+                    return piece
+            elif self._timeout is None:
+                await call.coming()
+            else:
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        await call.coming()
+                except TimeoutError:
+                    raise _late(self._timeout) from None
         raise StopAsyncIteration
 
     async def read(self) -> str:
