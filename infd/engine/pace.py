@@ -14,7 +14,7 @@ calls, and the prompts of a model at one time share it.
 from __future__ import annotations
 
 # The default of `slice_ms`, in milliseconds.
-SLICE_MS = 200
+SLICE_MS = 225
 # Nobody waits: a call may take so many slices.
 ALONE = 4.0
 # What a token takes falls with the tokens of a call, one thread on AVX2: for a 1.1 B model from

@@ -14,8 +14,9 @@ long as that of one.
 
 from __future__ import annotations
 
-# A prompt beside one reply keeps 0.7 of its speed, and more beside several.
-STRETCH = 7.0
+# A gap is then below ten times what it is without the prompt, and the prompt keeps 0.7 of its speed
+# beside one reply, and more beside several.
+STRETCH = 8.6
 STRICT_STRETCH = 1.0
 FAIR, STRICT = 4.0, 2.2
 ALONE = 4.0
@@ -90,8 +91,8 @@ class Rhythm:
         if not long:
             return FIRST
         if seconds >= TILE * long:
-            return round(seconds / long / TILE) * TILE
-        return min(TILE - LEAST, max(LEAST, round(seconds / short / LEAST) * LEAST))
+            return int(seconds / long / TILE) * TILE
+        return min(TILE - LEAST, max(LEAST, int(seconds / short / LEAST) * LEAST))
 
     @property
     def look(self) -> bool:

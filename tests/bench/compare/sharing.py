@@ -28,7 +28,7 @@ async def _goes_on(task: asyncio.Task[Reply], deadline: float) -> None:
         raise SideError("infd: a reply was over before it could be looked at")
     if perf_counter() > deadline:
         raise SideError("infd: a reply does not come")
-    await pause(5 * BREATH)
+    await pause(10 * BREATH)
 
 
 @asynccontextmanager
