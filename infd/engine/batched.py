@@ -26,6 +26,7 @@ from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, Event, Failed, Progress, RunState
 from infd.engine.instance import Row
 from infd.engine.model import Model
+from infd.engine.prefixes import LEAST_TOGETHER
 from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import OBSERVE, Scheduler, Share
@@ -303,7 +304,7 @@ class BatchEngine:
             bring_back(seat, holder, snapshot_key(self.model, holder.layout))
             seat.asleep = False
             seat.forget_away()
-        work.reuse = Reuse(holder, seat.shelf, work.full, head=head)
+        work.reuse = Reuse(holder, seat.shelf, work.full, head=head, least=LEAST_TOGETHER)
         work.cached = seat.prompt_done = work.reuse.cached
         work.placed = True
 

@@ -1,4 +1,5 @@
-"""Where a prompt's system message ends, in tokens.
+"""Where a prompt's system message ends, in tokens; without one, what the template puts before the
+user's first.
 
 A template may put anything around a message, and a tokenizer joins its end with what follows. So
 nothing is searched for: two prompts with the system message and different user messages are made,
@@ -30,16 +31,16 @@ class Heads:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, list[int]] = {}
+        self._known: dict[str | None, list[int]] = {}
 
     def length(
         self, model: Model, renderer: Renderer, messages: Sequence[Message], prompt: list[int]
     ) -> int:
         """How many of the prompt's tokens are its system message's and what the template puts
-        before and after that; 0 without a system message at the beginning."""
-        if not messages or messages[0][0] != "system":
+        before and after that; 0 when it begins with neither that nor a user's message."""
+        if not messages or messages[0][0] not in ("system", "user"):
             return 0
-        system = messages[0][1]
+        system = messages[0][1] if messages[0][0] == "system" else None
         with self._lock:
             known = self._known.get(system)
         if known is None or common_prefix(known, prompt) < len(known) - _JOINED:
@@ -56,11 +57,10 @@ class Heads:
         return common_prefix(known, prompt)
 
 
-def _head(model: Model, renderer: Renderer, system: str) -> list[int]:
+def _head(model: Model, renderer: Renderer, system: str | None) -> list[int]:
+    before = () if system is None else (("system", system),)
     try:
-        one, other = (
-            build_prompt(model, renderer, (("system", system), ("user", said))) for said in _SAID
-        )
+        one, other = (build_prompt(model, renderer, (*before, ("user", said))) for said in _SAID)
     except EngineError:
         return []
     return one[: common_prefix(one, other)]

@@ -28,7 +28,10 @@ from infd.engine.snapshot import Snapshot
 from infd.engine.state import common_prefix
 
 LEAST = 32
-"""Tokens: with fewer, evaluating them takes about as long as the calls around a copy."""
+"""Tokens: with fewer, evaluating a tiny model's takes about as long as the calls around a copy."""
+LEAST_TOGETHER = 4
+"""The same in a batch, whose prompts wait for each other's rows: what a template puts before every
+message. By itself a short prompt is better left whole, and rounds as anybody else's does."""
 LEAST_COMMON = 64
 """Tokens that prompts which are not known to have the same head must have in common."""
 # A shelf's limits: a lookup compares with each prefix, and the beginnings are not counted.
@@ -63,14 +66,16 @@ class Shelf:
         """What its prefixes take, in bytes."""
         return sum(kept.snapshot.size for kept in self._kept)
 
-    def find(self, layout: str, prompt: array[int], *, beyond: int) -> Snapshot | None:
-        """The longest prefix of `prompt`, if it has at least `LEAST` tokens more than `beyond`.
+    def find(
+        self, layout: str, prompt: array[int], *, beyond: int, least: int = LEAST
+    ) -> Snapshot | None:
+        """The longest prefix of `prompt`, if it has at least `least` tokens more than `beyond`.
 
         It never is the whole prompt: the last token's logits are needed.
         """
         with self._lock:
             best: _Kept | None = None
-            longest = beyond + LEAST - 1
+            longest = beyond + least - 1
             for kept in self._kept:
                 n = len(kept.snapshot.tokens)
                 if (
@@ -84,19 +89,23 @@ class Shelf:
             best.used = self._prefixes._use()
             return best.snapshot
 
-    def stops(self, prompt: array[int], *, head: int, done: int) -> list[int]:
-        """Where an evaluation of the prompt after `done` tokens should stop to be copied: the
-        system message's end (after `head` tokens), and where the prompts of the user part."""
+    def stops(
+        self, prompt: array[int], *, head: int, done: int, least: int = LEAST
+    ) -> list[int]:
+        """Where an evaluation of the prompt after `done` tokens should stop to be copied: after
+        the `head` tokens that such prompts begin with, from `least` on, and where the prompts of
+        the user part."""
         with self._lock:
             if not self._open:
                 return []
             last = len(prompt) - 1
-            found = [min(head, last)] if head >= LEAST else []
+            found = [min(head, last)] if head >= least else []
             common = max((common_prefix(start, prompt) for start in self._starts), default=0)
             if common >= LEAST_COMMON and abs(min(common, last) - head) >= LEAST:
                 found.append(min(common, last))
             most = last if self._most is None else self._most
-        return sorted(n for n in found if done + LEAST <= n <= most)
+        more = LEAST if done else least
+        return sorted(n for n in found if done + more <= n <= most)
 
     def begins(self, prompt: array[int]) -> None:
         """A context that held nothing begins with this prompt."""

@@ -47,22 +47,24 @@ class Reuse:
     __slots__ = ("_holder", "_shelf", "_stops", "cached")
 
     def __init__(
-        self, holder: Holder, shelf: Shelf | None, prompt: list[int], *, head: int = 0
-    ) -> None:
+        self, holder: Holder, shelf: Shelf | None, prompt: list[int], *, head: int = 0,
+        least: int = LEAST,
+    ) -> None:  # fmt: skip
         """Let the holder hold as much of the prompt as can be had, never its last token: its
-        logits choose the first of the reply. `head`: where the system message ends."""
+        logits choose the first of the reply. `head`: where what all such prompts begin with ends.
+        `least`: tokens that are worth a copy."""
         common = min(common_prefix(holder.tokens, prompt), len(prompt) - 1)
         self.cached = kept = holder.keep_prefix(common)
         self._holder = holder
         self._shelf = shelf
         self._stops: list[int] = []
-        if shelf is None or len(prompt) <= kept + LEAST:
+        if shelf is None or len(prompt) <= kept + least:
             return
         wanted = array("i", prompt)
-        found = shelf.find(holder.layout, wanted, beyond=kept)
+        found = shelf.find(holder.layout, wanted, beyond=kept, least=least)
         if found is not None:
             self.cached = len(found.tokens) if holder.restore(found) else 0
-        self._stops = shelf.stops(wanted, head=head, done=self.cached)
+        self._stops = shelf.stops(wanted, head=head, done=self.cached, least=least)
         if not kept:
             shelf.begins(wanted)
 

@@ -46,6 +46,7 @@ def test_the_longest_whole_prefix_of_this_layout_is_found() -> None:
     assert found(shelf, tokens(99) + tokens(50, first=7)) == 40
     assert found(shelf, tokens(180), beyond=100 - LEAST) == 100
     assert found(shelf, tokens(180), beyond=101 - LEAST) == 0
+    assert shelf.find(LAYOUT, tokens(180), beyond=95, least=5) is not None
 
 
 def test_nothing_passes_between_users_or_models() -> None:
@@ -66,6 +67,8 @@ def test_an_evaluation_stops_at_the_head_and_where_prompts_part() -> None:
     assert shelf.stops(prompt, head=LEAST, done=0) == [LEAST]
     assert shelf.stops(prompt, head=100, done=100) == []
     assert shelf.stops(prompt, head=300, done=0) == [299]
+    assert shelf.stops(prompt, head=5, done=0, least=5) == [5]
+    assert shelf.stops(prompt, head=9, done=4, least=5) == [], "too little more than is known"
     shelf.begins(tokens(200) + tokens(9))
     assert shelf.stops(prompt, head=100, done=0) == [100, 200]
     assert shelf.stops(prompt, head=100, done=100) == [200]
