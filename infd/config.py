@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
@@ -328,14 +329,27 @@ def _check(config: Config) -> None:
 
 
 def _parse(file: Path) -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(file.read_bytes().decode())
+        text = file.read_bytes().decode()
+        return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: {error}") from None
+        raise ConfigError(f"{file}: {_broken(str(error), text)}") from None
+
+
+def _broken(said: str, text: str) -> str:
+    """What the TOML reader said, with the line that it stumbled over."""
+    lines = text.splitlines() or [""]
+    found = re.search(r"at line (\d+)", said)
+    number = min(int(found[1]), len(lines)) if found else len(lines)
+    line = lines[number - 1].strip()
+    if "overwrite" in said or "twice" in said:
+        return f"line {number} names what was named before, keep one of them: {line}"
+    return f"{said}: {line}" if line else said
 
 
 def _read(

@@ -21,14 +21,12 @@ from time import perf_counter
 import structlog
 
 from infd.engine.context import Decoded, snapshot_key
-from infd.engine.delivery import Delivery
 from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, Event, Failed, Progress, RunState
 from infd.engine.instance import Row
 from infd.engine.model import Model
 from infd.engine.prefixes import LEAST_TOGETHER
 from infd.engine.reuse import Reuse
-from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import OBSERVE, Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
@@ -364,7 +362,7 @@ class BatchEngine:
         """The next token of a run whose tokens are all computed; None: the run is over."""
         try:
             if work.delivery is None:
-                self._begin_reply(work, now)
+                work.begin_reply(self.model, now)
             elif work.accept is not None:
                 work.accept(work.full[-1])
             assert work.sampler is not None
@@ -396,16 +394,6 @@ class BatchEngine:
         """A run's own sampler or delivery failed: nothing that the others share."""
         _log.exception("worker failed")
         self._end(work, Failed(f"the engine failed: {type(error).__name__}"))
-
-    def _begin_reply(self, work: Work, now: float) -> None:
-        request = work.run.prepared.request
-        seat = work.seat
-        seat.prompt_done, seat.in_prompt = len(work.full), False
-        work.evaluated = now
-        work.seed = draw_seed() if work.seed is None else work.seed
-        work.sampler = sampler = Sampler(self.model, request.sampling, work.seed)
-        work.accept = sampler.follow(work.full)
-        work.delivery = Delivery(self.model, request.stop, work.emit)
 
 
 def _nothing() -> None:

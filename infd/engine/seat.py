@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from infd.engine.context import ContextMemory
 from infd.engine.delivery import Delivery
 from infd.engine.events import Event, Limits, RunState
-from infd.engine.sampling import Sampler
+from infd.engine.model import Model
+from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Share
 from infd.engine.snapshot import Snapshot
 from infd.engine.state import EngineState
@@ -151,6 +152,16 @@ class Work:
     def left(self) -> int:
         """Tokens to compute before the next one is drawn."""
         return len(self.full) - len(self.seat.tokens)
+
+    def begin_reply(self, model: Model, now: float) -> None:
+        """The prompt is computed."""
+        request = self.run.prepared.request
+        self.seat.prompt_done, self.seat.in_prompt = len(self.full), False
+        self.evaluated = now
+        self.seed = draw_seed() if self.seed is None else self.seed
+        self.sampler = Sampler(model, request.sampling, self.seed)
+        self.accept = self.sampler.follow(self.full)
+        self.delivery = Delivery(model, request.stop, self.emit)
 
     def close(self) -> None:
         """Free the sampler; twice is harmless."""

@@ -194,13 +194,15 @@ class Slots:
         """How many of so many runs can have a slot at one time: the instance grows for them as
         long as there is memory."""
         while self.instance.slots < min(runs, self._room):
-            slots = min(2 * self.instance.slots, self._room)
+            slots = self.instance.slots
+            while slots < min(runs, self._room):
+                slots = min(2 * slots, self._room)
             try:
                 self._remake(slots, self.instance.ctxsize)
             except ContextError as error:
+                self._limit = max(slots // 2, self.instance.slots)
                 _log.warning("no more runs at once", model=self.model.info.path,
-                             slots=self.instance.slots, problem=str(error))  # fmt: skip
-                self._limit = self.instance.slots
+                             slots=self._limit, problem=str(error))  # fmt: skip
         return min(runs, self.instance.slots)
 
     def arrange(self, together: Sequence[Seat], others: Sequence[Seat] = ()) -> None:

@@ -125,7 +125,12 @@ class Worker:
         When it returns, a run that `clear` ended before has told its end, and a `reopen` that was
         asked for before is done, or has failed. Cancelled, the result is dropped.
         """
-        prepared = await self._there(self._preparer).call(partial(self._prepare, request))
+        preparer = self._there(self._preparer)
+        try:
+            prepared = await preparer.call(partial(self._prepare, request))
+        except asyncio.CancelledError:
+            preparer.put(self._let_go)
+            raise
         waits = self._run is not None or self.failed
         if waits and self._border is not None and not self._closing:
             # A batch prepares beside its steps, so perhaps sooner than that.
@@ -182,6 +187,9 @@ class Worker:
         computes it again. False: nothing changed, because a run is under way, it is out already,
         or it could not be saved.
         """
+        while self._swapping is not None and not self._swapping.done():
+            # Which may do what is asked for.
+            await asyncio.wait({self._swapping})
         if self._closing or self._border is None or self._run is not None or self.failed:
             return False
         if self._engine.swap is None or self._engine.asleep:
@@ -273,7 +281,10 @@ class Worker:
     @property
     def estimate_ms(self) -> int:
         """Milliseconds until it is probably given cores; 0 when it does not wait for any."""
-        return min(round(1000 * self._engine.estimate), _MOST_MS)
+        if not self._engine.position:
+            return 0
+        # Nothing may be known yet; a wait is none of 0.
+        return min(max(1, round(1000 * self._engine.estimate)), _MOST_MS)
 
     def waiting(self) -> bool:
         """Whether it waits for its turn at the cores."""
@@ -310,10 +321,7 @@ class Worker:
         if isinstance(event, Finished | Aborted | Failed):
             self._run = self._sink = None
             self.failed = self.failed or isinstance(event, Failed)
-            away = self._engine.away
-            if away is not None:
-                # The run ended before its context was brought back.
-                away.let_go()
+            self._let_go()
         if sink is not None:
             try:
                 sink(event)
@@ -321,6 +329,13 @@ class Worker:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "a worker's sink failed", "exception": error}
                 )
+
+    def _let_go(self) -> None:
+        """No run comes, or it ended before its context was brought back: what was read of its
+        file for it is not kept. From any thread."""
+        away = self._engine.away
+        if away is not None:
+            away.let_go()
 
     # The thread's side.
 

@@ -153,7 +153,9 @@ def test_model_tables(home: Path) -> None:
             "[models.m]\nkv_type = 'q4_0'\nflash_attention = 'off'",
             ['infd.toml: models.m: kv_type "q4_0" needs flash attention'],
         ),
-        ("drain = x", ["infd.toml", "line 1"]),
+        ("drain = x", ["infd.toml", "line 1", "drain = x"]),
+        ("drain = 1\ndrain = 2", ["infd.toml: line 2 names what was named before", "drain = 2"]),
+        ("[models.m]\npath = 'x'\n[models.m]", ["line 3 names what was named", "[models.m]"]),
         ("x = 'ü", ["infd.toml"]),
     ],
 )

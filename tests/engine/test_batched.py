@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from support.worker_bench import HELLO, Bench, Gate, Models, held
 
-from infd.engine import batched
+from infd.engine import seat
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
@@ -137,7 +137,7 @@ async def test_a_run_whose_sampler_fails_ends_alone(
             super().__init__(model, params, seed)  # type: ignore[arg-type]
             self.seed = seed
 
-    monkeypatch.setattr(batched, "Sampler", Broken)
+    monkeypatch.setattr(seat, "Sampler", Broken)
     workers = [await bench.worker("demo") for _ in range(3)]
     asked = requests(3)
     asked[1] = replace(asked[1], seed=666)

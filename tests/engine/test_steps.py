@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infd.engine.rhythm import FAIR, LEAST, STRICT, TILE, Rhythm
+from infd.engine.rhythm import FAIR, LEAST, STRETCH, STRICT, STRICT_STRETCH, Rhythm
 from infd.engine.scheduler import STARVED, Share
 from infd.engine.steps import (
     BURST,
@@ -235,9 +235,8 @@ def test_prompts_take_their_slice_only(
         rhythm.learn_prompts(n, n * token)
     n = rhythm.budget(replies=replies)
     assert n % LEAST == 0
-    assert n == LEAST or (n - TILE / 2) * token <= 1.02 * min(
-        0.150, (1.0 if strict else 7.0) * reply
-    )
+    most = min(0.150, (STRICT_STRETCH if strict else STRETCH) * reply)
+    assert n == LEAST or n * token <= 1.02 * most
     # Alone a prompt goes on in larger pieces.
     assert rhythm.budget(replies=0) >= n
 

@@ -289,6 +289,44 @@ async def test_what_was_read_for_a_run_that_ended_before_its_place_leaves_memory
     assert (files(folder_of_swaps), folder_of_swaps.used) == ([], 0)
 
 
+async def test_two_who_want_it_away_at_once_leave_one_file(
+    bench: Bench, folder_of_swaps: SwapFolder
+) -> None:
+    worker = await begun(bench, "demo", folder_of_swaps)
+    out = await asyncio.gather(worker.swap_out(), worker.swap_out(), worker.swap_out())
+    assert sorted(out) == [False, False, True]
+    assert len(files(folder_of_swaps)) == 1
+    assert (await bench.reply(worker, turn(4))).finished.tokens_cached > 0
+
+
+@pytest.mark.parametrize("bench", ["batched"], indirect=True)
+async def test_what_was_read_for_a_cancelled_preparation_leaves_memory(
+    bench: Bench, folder_of_swaps: SwapFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await begun(bench, "demo", folder_of_swaps)
+    assert await worker.swap_out()
+    away, preparer = worker._engine.away, worker._preparer
+    assert away is not None
+    assert preparer is not None
+    loop, reading, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    original = Away.fetch
+
+    def fetch(self: Away) -> None:
+        loop.call_soon_threadsafe(reading.set)
+        go_on.wait()
+        original(self)
+
+    monkeypatch.setattr(Away, "fetch", fetch)
+    preparing = asyncio.ensure_future(worker.prepare(turn(4)))
+    await reading.wait()
+    preparing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await preparing
+    go_on.set()
+    assert await preparer.call(lambda: away.fetched) is False
+    assert files(folder_of_swaps) == [away.path]
+
+
 async def test_a_window_that_was_brought_back_is_not_cut_beyond_what_it_holds(
     bench: Bench, folder_of_swaps: SwapFolder
 ) -> None:

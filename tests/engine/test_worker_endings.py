@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 from support.worker_bench import HELLO, Bench, Gate, Models, Reply, failing_decodes
 
-from infd.engine import batched, generation
+from infd.engine import generation, seat
 from infd.engine.context import LlamaContext
 from infd.engine.errors import ContextError
 from infd.engine.scheduler import Share
@@ -204,7 +204,7 @@ async def test_an_unexpected_error_fails_the_run_only(
     worker = await bench.worker()
     with monkeypatch.context() as patch:
         patch.setattr(generation, "Sampler", None)
-        patch.setattr(batched, "Sampler", None)
+        patch.setattr(seat, "Sampler", None)
         reply = await bench.reply(worker, RunRequest(HELLO))
     assert reply.end == Failed("the engine failed: TypeError")
     assert bench.scheduler.in_use == 0
