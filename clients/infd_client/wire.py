@@ -121,7 +121,7 @@ class Wire(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        back = self._retry.under_way and not self.calls.answered
+        back = not self.calls.answered and self._retry.under_way
         try:
             self.calls.receive(data)
         except ProtocolError as error:

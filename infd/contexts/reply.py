@@ -193,9 +193,10 @@ class Reply:
             if reader.position is None and self._last_given:
                 reader.sink.refuse(ExecMissingMessage(READ_TO_ITS_END))
                 return False
-            start = self.cursor if reader.position is None else min(reader.position, self.size)
-            end = self._piece_end(start)
-            last = self.finish is not None and end == self.size
+            size = len(self._data)
+            start = self.cursor if reader.position is None else min(reader.position, size)
+            end = size if size - start <= MAX_PIECE else self._piece_end(start)
+            last = self.finish is not None and end == size
             if end == start and not last:
                 return True
             keys: dict[str, Any] = {"OFFSET": start}
@@ -210,6 +211,8 @@ class Reply:
             reader.sink.send(keys, text, last=last or not reader.stream)
             if last or not reader.stream:
                 return False
+            if end == len(self._data):
+                break
         return True
 
     def _piece_end(self, start: int) -> int:

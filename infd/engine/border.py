@@ -7,7 +7,7 @@
     a run's flags, Turn.cancel,      |                                        |
     the abort byte               ----|----------> the engine: schedule, compute, deliver
                                      |                                        |
-    _drain <-- call_soon_threadsafe -|-- _out (deque) <---- post -------------+
+    _drain <-- call_soon_threadsafe -|-- _out (deque) <-- post, deliver -------+
       |        (at most one under way)
       +--> futures, the runs' sinks
 
@@ -139,10 +139,10 @@ class Border:
                 item()
                 continue
             receiver, event = item
-            if isinstance(event, Text):
+            if type(event) is Text:
                 while out and isinstance(more := out[0], tuple) and more[0] is receiver:
                     following = more[1]
-                    if not isinstance(following, Text):
+                    if type(following) is not Text:
                         break
                     del out[0]
                     event = Text(event.text + following.text, event.tokens + following.tokens)
@@ -157,9 +157,15 @@ class Border:
 
     # The thread's side.
 
-    def post(self, item: Callable[[], None] | tuple[Receiver, Event]) -> None:
-        """From the thread: have the loop call this, or give the event to its receiver; in order."""
+    def post(self, item: Callable[[], None]) -> None:
+        """From the thread: have the loop call this, in the order of all that is posted."""
         self._out.append(item)
+        if not self._scheduled and not self._holding:
+            self._wake()
+
+    def deliver(self, receiver: Receiver, event: Event) -> None:
+        """As `post`: have the loop give the event to its receiver."""
+        self._out.append((receiver, event))
         if not self._scheduled and not self._holding:
             self._wake()
 

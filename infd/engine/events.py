@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from infd.engine.sampling import SamplingParams
 
@@ -53,8 +54,7 @@ class RunState:
     aborted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """More of the reply: never empty, whole characters, with the number of tokens it took."""
 
     text: str

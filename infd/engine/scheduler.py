@@ -21,9 +21,9 @@ from infd.engine.processors import Others
 
 __all__ = ["OBSERVE", "QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
 
-# How often those who compute look for foreign load, in seconds: twice a window. Each look costs
-# them a quarter of a millisecond.
-OBSERVE = ForeignLoad.WINDOW / 2
+# How often those who compute look for foreign load, in seconds: once a window, because each look
+# costs them a tenth of a millisecond.
+OBSERVE = ForeignLoad.WINDOW
 
 
 class Turn(Place):

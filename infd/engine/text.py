@@ -14,15 +14,22 @@ class Utf8Joiner:
     """Bytes in, whole characters out; what is no UTF-8 becomes U+FFFD as in bytes.decode."""
 
     def __init__(self) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = False
+        """Whether an unfinished character is kept."""
 
     def feed(self, data: bytes) -> str:
         """The characters completed by `data`; the beginning of a further one is kept."""
-        return self._decode(data)
+        if not self._begun and data.isascii():
+            return data.decode()  # so are most tokens, and no Python function is called
+        text: str = self._decoder.decode(data)
+        self._begun = bool(self._decoder.getstate()[0])
+        return text
 
     def flush(self) -> str:
         """What is left of an unfinished character, as U+FFFD."""
-        return self._decode(b"", True)
+        self._begun = False
+        return self._decoder.decode(b"", True)
 
 
 class StopMatcher:

@@ -54,6 +54,8 @@ __all__ = [
 # What ESTIMATE_MS, a uint32, can tell.
 _MOST_MS = 2**32 - 1
 
+_ENDS = frozenset({Finished, Aborted, Failed})
+
 Sink = Callable[[Event], None]
 
 
@@ -318,9 +320,9 @@ class Worker:
     def give(self, event: Event) -> None:
         """From the border: what the engine says, in order."""
         sink = self._sink
-        if isinstance(event, Finished | Aborted | Failed):
+        if type(event) in _ENDS:
             self._run = self._sink = None
-            self.failed = self.failed or isinstance(event, Failed)
+            self.failed = self.failed or type(event) is Failed
             self._let_go()
         if sink is not None:
             try:
@@ -351,11 +353,8 @@ class Worker:
         return Prepared(request, tokens, head)
 
     def _do_run(self, run: RunState) -> None:
-        self._engine.run(run, self._emit)
-
-    def _emit(self, event: Event) -> None:
         assert self._border is not None
-        self._border.post((self, event))
+        self._engine.run(run, partial(self._border.deliver, self))
 
 
 def _nothing() -> None:

@@ -144,11 +144,11 @@ def _decode_four(
     value = decode(body)
     if type(value) is not list:
         raise Misshapen(f"a {what} is an array of four")
-    seq = value[0] if value and is_seq(value[0]) else 0
     if len(value) != 4:
+        seq = value[0] if value and is_seq(value[0]) else 0
         raise Misshapen(f"a {what} is an array of four, not of {len(value)}", seq)
-    _, head, keys, data = value
-    if not is_seq(value[0]):
+    seq, head, keys, data = value
+    if not is_seq(seq):
         raise Misshapen("seq is no uint32")
     if type(keys) is not dict:
         raise Misshapen("the keys are no map", seq)

@@ -159,8 +159,7 @@ class Connection:
         if available < end:
             self._compact()
             return None
-        with memoryview(self._buffer) as view:
-            body = bytes(view[start:end])
+        body = self._buffer[start:end]
         self._at = end
         if end == available:
             self._buffer.clear()
@@ -197,7 +196,7 @@ class Connection:
             self.close()
         return Refusal(seq, code, detail, close, self.refuse(seq, code, detail, **keys))
 
-    def _read_request(self, body: bytes) -> Event:
+    def _read_request(self, body: bytearray) -> Event:
         try:
             seq, op, keys, data = codec.decode_request(body)
         except codec.Misshapen as error:
@@ -267,7 +266,7 @@ class Connection:
         self._in_flight[seq] = bool(row and row.streaming and keys.get("STREAM"))
         return seq, frames.frame(body)
 
-    def _read_response(self, body: bytes) -> Event:
+    def _read_response(self, body: bytearray) -> Event:
         try:
             seq, code, keys, data = codec.decode_response(body)
         except (codec.Malformed, codec.Misshapen) as error:
