@@ -141,7 +141,8 @@ class Sessions:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._by_digest: dict[bytes, Session] = {}
-        self._by_user: dict[str, set[Session]] = {}
+        self._by_user: dict[str, dict[Session, None]] = {}
+        """Each user's, oldest first."""
         self._ending: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -152,7 +153,7 @@ class Sessions:
 
     def create(self, user: User, address: str = "") -> tuple[Session, str]:
         """A new session and its token. Raises InfMaximumClients."""
-        mine = self._by_user.get(user.username, set())
+        mine = self._by_user.get(user.username, {})
         if len(mine) >= self.config.max_sessions_per_user:
             raise InfMaximumClients(
                 f"User {user.username} has {len(mine)} sessions already; end one first."
@@ -162,7 +163,7 @@ class Sessions:
         stok = secrets.token_urlsafe(STOK_BYTES)
         session = Session(self, user.username, stok_digest(stok), address)
         self._by_digest[session.digest] = session
-        self._by_user.setdefault(user.username, set()).add(session)
+        self._by_user.setdefault(user.username, {})[session] = None
         return session, stok
 
     def find(self, stok: str) -> Session | None:
@@ -171,7 +172,7 @@ class Sessions:
 
     def of_user(self, username: str) -> list[Session]:
         """A user's sessions, oldest first."""
-        return sorted(self._by_user.get(username, ()), key=lambda session: session.created)
+        return list(self._by_user.get(username, ()))
 
     def contexts_of(self, username: str) -> list[Context]:
         """All contexts of a user, in all of its sessions."""
@@ -190,7 +191,7 @@ class Sessions:
         """As `end`, without waiting: unknown at once, freed beside."""
         if self._by_digest.pop(session.digest, None) is not None:
             mine = self._by_user[session.username]
-            mine.discard(session)
+            mine.pop(session, None)
             if not mine:
                 del self._by_user[session.username]
         session.ended = True
