@@ -108,6 +108,7 @@ class Daemon:
     def start(self, env: Mapping[str, str] | None = None) -> None:
         """Start the process and wait until it is ready. Raises DaemonError, quoting it."""
         ready, told = os.pipe()
+        self.stopped = False
         self._process = subprocess.Popen(
             [*self._command, "--ready-fd", str(told)],
             stdin=subprocess.DEVNULL,
