@@ -25,7 +25,6 @@ from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, Event, Failed, Progress, RunState
 from infd.engine.instance import Row
 from infd.engine.model import Model
-from infd.engine.prefixes import LEAST_TOGETHER
 from infd.engine.reuse import Reuse
 from infd.engine.scheduler import OBSERVE, Scheduler, Share
 from infd.engine.seat import Seat, Work
@@ -180,6 +179,7 @@ class BatchEngine:
         seat = work.seat
         work.close()
         seat.work, seat.in_prompt = None, False
+        self._settled = []
         self._waiting.pop(seat, None)
         self.works.remove(work)
         if not self.works:
@@ -302,7 +302,7 @@ class BatchEngine:
             bring_back(seat, holder, snapshot_key(self.model, holder.layout))
             seat.asleep = False
             seat.forget_away()
-        work.reuse = Reuse(holder, seat.shelf, work.full, head=head, least=LEAST_TOGETHER)
+        work.reuse = Reuse(holder, seat.shelf, work.full, head=head, least=seat.least_shared)
         work.cached = seat.prompt_done = work.reuse.cached
         work.placed = True
 

@@ -206,6 +206,9 @@ class Border:
                 continue
             if command is None:
                 break
+            if self._holding:
+                # Room for another context may take a second to make.
+                self.tell()
             command()
         host.shut()
         self.post(self._joined)

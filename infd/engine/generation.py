@@ -18,6 +18,7 @@ from infd.engine.errors import ContextError, EngineError
 from infd.engine.events import Aborted, End, Event, Failed, Limits, Progress, RunState
 from infd.engine.lookahead import LookAhead
 from infd.engine.model import Model
+from infd.engine.prefixes import LEAST
 from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import OBSERVE, Scheduler, Share
@@ -32,6 +33,7 @@ class Engine(EngineState):
     does a whole run in one command."""
 
     delay = None
+    least_shared = LEAST
 
     def __init__(
         self,
@@ -187,7 +189,8 @@ class Engine(EngineState):
         started = perf_counter()
         try:
             context = self.context or self._wake()
-            reuse = Reuse(context, self.shelf, prompt, head=run.prepared.head)
+            reuse = Reuse(context, self.shelf, prompt, head=run.prepared.head,
+                          least=self.least_shared)  # fmt: skip
             cached = reuse.cached
             ready = self._evaluate(context, prompt, reuse, run, emit)
             evaluated = perf_counter()

@@ -14,6 +14,7 @@ from infd.engine.context import ContextMemory
 from infd.engine.delivery import Delivery
 from infd.engine.events import Event, Limits, RunState
 from infd.engine.model import Model
+from infd.engine.prefixes import LEAST_TOGETHER
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Share
 from infd.engine.snapshot import Snapshot
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 class Seat(EngineState):
     """See the head of this module."""
+
+    least_shared = LEAST_TOGETHER
 
     def __init__(self, share: Share, limits: Limits, *, ctxsize: int, run_ahead: int) -> None:
         super().__init__(share, limits, ctxsize=ctxsize, run_ahead=run_ahead)

@@ -26,6 +26,9 @@ DEFAULT_BATCH = 512
 class EngineState:
     """The counters of one context and what binds it."""
 
+    least_shared: int
+    """How many tokens are worth a copy of a prompt's beginning, for the placement."""
+
     def __init__(self, share: Share, limits: Limits, *, ctxsize: int, run_ahead: int) -> None:
         """`ctxsize` and `run_ahead` in tokens."""
         self.share = share

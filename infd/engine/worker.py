@@ -28,7 +28,7 @@ from infd.engine.events import (
 )
 from infd.engine.generation import Engine
 from infd.engine.model import Model
-from infd.engine.prefixes import LEAST, LEAST_TOGETHER, Shelf
+from infd.engine.prefixes import Shelf
 from infd.engine.prompt import build_prompt
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
@@ -347,7 +347,7 @@ class Worker:
         away = self._engine.away
         if away is not None and self._batch is not None and len(tokens) < self._engine.ctxsize:
             away.fetch()
-        if shelf is None or len(tokens) <= (LEAST_TOGETHER if self._batch is not None else LEAST):
+        if shelf is None or len(tokens) <= self._engine.least_shared:
             return Prepared(request, tokens)
         head = shelf.heads.length(self._model, self._renderer, messages, tokens)
         return Prepared(request, tokens, head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,8 +116,11 @@ def test_a_failed_engine_is_2013_until_it_is_made_anew(client: RawClient, script
     assert client.ask(ctxid, "go", MAX_TOKENS=3)[1].keys["TOKENS_OUT"] == 3
 
 
-@pytest.mark.parametrize("where", daemons.PLACEMENTS)
-def test_what_comes_behind_a_clear_that_fails_is_refused(tmp_path: Path, where: str) -> None:
+@contextmanager
+def failing_clear(
+    tmp_path: Path, where: str
+) -> Iterator[tuple[RawClient, int, int, Callable[[], None]]]:
+    """A failed context, and a clear of it (its seq) that fails too once it is released."""
     with (
         run_scripted(tmp_path, where) as (daemon, script),
         RawClient(daemon).login("admin", daemon.admin) as client,
@@ -130,6 +133,12 @@ def test_what_comes_behind_a_clear_that_fails_is_refused(tmp_path: Path, where: 
         script.on("open", "hold no memory")
         clearing = client.send("inf_clear_context_history", CTXID=ctxid)
         release = script.held("open")
+        yield client, ctxid, clearing, release
+
+
+@pytest.mark.parametrize("where", daemons.PLACEMENTS)
+def test_what_comes_behind_a_clear_that_fails_is_refused(tmp_path: Path, where: str) -> None:
+    with failing_clear(tmp_path, where) as (client, ctxid, clearing, release):
         msgid = client.say(ctxid, "go")
         executing = client.send("exec_execute_input", CTXID=ctxid, MSGID=[msgid], MAX_TOKENS=3)
         reading = client.send("exec_next", CTXID=ctxid)
@@ -147,18 +156,7 @@ def test_what_comes_behind_a_clear_that_fails_is_refused(tmp_path: Path, where: 
 
 @pytest.mark.parametrize("where", daemons.PLACEMENTS)
 def test_a_clear_behind_one_that_fails_makes_the_engine_anew(tmp_path: Path, where: str) -> None:
-    with (
-        run_scripted(tmp_path, where) as (daemon, script),
-        RawClient(daemon).login("admin", daemon.admin) as client,
-    ):
-        ctxid = client.context("endless", 30_000)
-        script.on("token", "fail the decode failed")
-        client.execute(ctxid, client.say(ctxid, "go"))
-        assert list(client.stream(ctxid))[-1].code == 2013
-        script.off("token")
-        script.on("open", "hold no memory")
-        clearing = client.send("inf_clear_context_history", CTXID=ctxid)
-        release = script.held("open")
+    with failing_clear(tmp_path, where) as (client, ctxid, clearing, release):
         again = client.send("inf_clear_context_history", CTXID=ctxid)
         client.ok("inf_get_context_ids")
         release()
