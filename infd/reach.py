@@ -189,7 +189,10 @@ def _token(file: Path | None, user: str) -> tuple[str, str]:
     if token := os.environ.get("INFD_TOKEN", ""):
         return token, "in INFD_TOKEN"
     if sys.stdin.isatty():
-        return getpass.getpass(f"access token of {user}: "), "that was typed"
+        try:
+            return getpass.getpass(f"access token of {user}: "), "that was typed"
+        except EOFError:
+            print(file=sys.stderr)  # the cursor stands behind the question
     raise ReachError(
         "no access token: set INFD_TOKEN, or name a file that holds it with --token-file"
     )

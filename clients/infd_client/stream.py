@@ -75,13 +75,19 @@ class StreamCall(Reading):
 
     def __init__(self, keys: dict[str, Any], offset: int) -> None:
         super().__init__(keys, offset)
-        self.items: SimpleQueue[_Item] = SimpleQueue()
+        self.items: SimpleQueue[_Item | None] = SimpleQueue()
+        """None: the stream was left; whoever waits is to look."""
 
     def deliver(self, piece: str, response: Response) -> None:
         self.items.put((piece, response))
 
     def fail(self, error: BaseException) -> None:
         self.items.put(error)
+
+    def leave(self) -> None:
+        """Nothing more is wanted, also by a thread that waits for it."""
+        self.forgotten = True
+        self.items.put(None)
 
 
 class Stream(_Progress):
@@ -114,7 +120,7 @@ class Stream(_Progress):
                 item = self._call.items.get(timeout=self._timeout)
             except Empty:
                 raise _late(self._timeout) from None
-            if piece := self._accept(item):
+            if item is not None and (piece := self._accept(item)):
                 return piece
         raise StopIteration
 
@@ -124,16 +130,17 @@ class Stream(_Progress):
 
     def stop(self) -> None:
         """End the run; the history keeps the reply up to the last piece handed out."""
-        self._call.forgotten = True
-        if not self._over:
-            self._over = True
+        over, self._over = self._over, True
+        self._call.leave()
+        if not over:
             self._stop(self.position)
 
     def close(self) -> None:
         """Read no more. The run goes on, unless the stream was made with stop=True."""
         if self._stops:
             self.stop()
-        self._call.forgotten = self._over = True
+        self._over = True
+        self._call.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -168,8 +175,16 @@ class AsyncStreamCall(Reading):
     def fail(self, error: BaseException) -> None:
         self._add(error)
 
+    def leave(self) -> None:
+        """Nothing more is wanted, also by a task that waits for it."""
+        self.forgotten = True
+        self._wake()
+
     def _add(self, item: _Item) -> None:
         self.items.append(item)
+        self._wake()
+
+    def _wake(self) -> None:
         if self.reader is not None and not self.reader.done():
             self.reader.set_result(None)
 
@@ -228,16 +243,17 @@ class AsyncStream(_Progress):
 
     async def stop(self) -> None:
         """End the run; the history keeps the reply up to the last piece handed out."""
-        self._call.forgotten = True
-        if not self._over:
-            self._over = True
+        over, self._over = self._over, True
+        self._call.leave()
+        if not over:
             await self._stop(self.position)
 
     async def aclose(self) -> None:
         """Read no more. The run goes on, unless the stream was made with stop=True."""
         if self._stops:
             await self.stop()
-        self._call.forgotten = self._over = True
+        self._over = True
+        self._call.leave()
 
     async def __aenter__(self) -> Self:
         return self

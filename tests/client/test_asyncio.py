@@ -292,6 +292,18 @@ async def test_leaving_a_stream_leaves_the_connection_usable():
             assert again.result.msgid == 99
 
 
+@pytest.mark.parametrize("leave", ["stop", "aclose"])
+async def test_leaving_a_stream_ends_the_wait_of_another_task(leave):
+    with ScriptedServer() as server:
+        server.handlers["exec_next"] = server.hold
+        async with client_of(server, stok=STOK) as client:
+            stream = client.stream(1)
+            reading = asyncio.ensure_future(stream.read())
+            await arrival(server)
+            await getattr(stream, leave)()
+            assert await asyncio.wait_for(reading, 30) == ""
+
+
 async def test_a_piece_that_does_not_come_in_time_may_come_later():
     server = ScriptedServer()
     server.handlers["exec_next"] = server.hold

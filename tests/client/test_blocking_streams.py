@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from support.scripted_server import ScriptedServer, refusing
 
@@ -119,3 +121,19 @@ def test_a_stream_cut_at_any_byte_is_whole_and_never_doubled(step):
                 assert "".join(stream) == TEXT
                 assert stream.result.seed == 7
             assert len(server.peers) > 1
+
+
+@pytest.mark.parametrize("leave", ["stop", "close"])
+def test_leaving_a_stream_ends_the_wait_of_another_thread(leave):
+    server = ScriptedServer()
+    with server, client_of(server) as client:
+        started(client)
+        server.handlers["exec_next"] = server.hold
+        stream = client.stream(1)
+        read = []
+        reader = threading.Thread(target=lambda: read.append(stream.read()), daemon=True)
+        reader.start()
+        server.arrived.acquire()
+        getattr(stream, leave)()
+        reader.join(30)
+        assert read == [""]
