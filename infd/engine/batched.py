@@ -26,7 +26,7 @@ from infd.engine.events import Aborted, Event, Failed, Progress, RunState
 from infd.engine.instance import Row
 from infd.engine.model import Model
 from infd.engine.reuse import Reuse
-from infd.engine.scheduler import OBSERVE, Scheduler, Share
+from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat, Work
 from infd.engine.slots import Slots
 from infd.engine.snapshot import Snapshot
@@ -57,7 +57,6 @@ class BatchEngine:
         self._arrivals = 0
         self._waiting: dict[Seat, None] = {}
         self._wait = 0.0
-        self._observe_at = 0.0
 
     # --- the border's host -------------------------------------------------------------------
 
@@ -329,7 +328,8 @@ class BatchEngine:
         self.hold()
         self._computing = ()
         now = perf_counter()
-        self._account(threads * (now - began), now)
+        self._meters.charge(self._turn.parts, threads * (now - began), now)
+        self._scheduler.watch(now)
         if result is Decoded.ABORTED:
             for work in taking:
                 self._slots.cut(work.seat, len(work.seat.tokens), exactly=True)
@@ -351,12 +351,6 @@ class BatchEngine:
         for work, at in drawing:
             if (token := self._draw(work, at, now)) is not None:
                 self._deliver(work, token, now)
-
-    def _account(self, processor: float, now: float) -> None:
-        self._meters.charge(self._turn.parts, processor, now)
-        if self._scheduler.cores > 1 and now >= self._observe_at:
-            self._observe_at = now + OBSERVE
-            self._scheduler.observe()
 
     def _draw(self, work: Work, at: int, now: float) -> int | None:
         """The next token of a run whose tokens are all computed; None: the run is over."""

@@ -21,7 +21,7 @@ from infd.engine.model import Model
 from infd.engine.prefixes import LEAST
 from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
-from infd.engine.scheduler import OBSERVE, Scheduler, Share
+from infd.engine.scheduler import Scheduler, Share
 from infd.engine.state import DEFAULT_BATCH, EngineState
 from infd.engine.swap import bring_back, save
 
@@ -52,7 +52,6 @@ class Engine(EngineState):
         self._needs = 0
         self.look_ahead = LookAhead(model.lookup) if model.lookup else None
         self._scheduler = scheduler
-        self._observe_at = 0.0
 
     def step(self) -> None:
         """Never asked for: a run is one command."""
@@ -255,8 +254,7 @@ class Engine(EngineState):
             now = perf_counter()
             pace.learn(len(part), threads, now - began)
             reuse.passed(done)
-            if want > 1:
-                self._look_for_load(now)
+            self._scheduler.watch(now)
             if done < total:
                 emit(Progress(total, done))
         return True
@@ -273,7 +271,8 @@ class Engine(EngineState):
         sample = sampler.sample_from(context)
         decode, share = context.decode_one, self.share
         keep, acquire = self.turn.keep, self.turn.acquire
-        limits, cores, run_ahead = self.limits, self._scheduler.cores, self.run_ahead
+        limits, scheduler, run_ahead = self.limits, self._scheduler, self.run_ahead
+        cores = scheduler.cores
         end_tokens, clock = self.model.end_tokens, perf_counter
         take = delivery.take
         made = 0
@@ -289,9 +288,8 @@ class Engine(EngineState):
             want = limits.threads or 1
             if want > 1:
                 want = max(1, min(want, share.max_threads, cores))
-                # Also while one thread is granted: that is how its end is noticed.
-                if want > 1 and now >= self._observe_at:
-                    self._look_for_load(now)
+            if now >= scheduler.watch_at:
+                scheduler.watch(now)
             ahead = made - self.read_tokens > run_ahead
             granted = keep(want, ahead)
             # Last of all: the loop is woken up, and is not to wait for this thread's GIL.
@@ -328,16 +326,10 @@ class Engine(EngineState):
 
         def grant(now: float) -> int:
             want = self._want()
-            if want > 1:
-                self._look_for_load(now)
+            self._scheduler.watch(now)
             threads = self.turn.renew(want, self.ahead)
             if threads:
                 context.set_threads(threads, threads)
             return threads
 
         return self.look_ahead.generate(self, context, sampler, run, delivery, grant)
-
-    def _look_for_load(self, now: float) -> None:
-        if now >= self._observe_at:
-            self._observe_at = now + OBSERVE
-            self._scheduler.observe()

@@ -16,14 +16,11 @@ from typing import cast
 
 from infd.engine.load import ForeignLoad
 from infd.engine.pace import SLICE_MS
+from infd.engine.pinning import Pinning
 from infd.engine.policy import QUANTUM, STARVED, Place, Policy, Share
 from infd.engine.processors import Others
 
-__all__ = ["OBSERVE", "QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
-
-# How often those who compute look for foreign load, in seconds: once a window, because each look
-# costs them a tenth of a millisecond.
-OBSERVE = ForeignLoad.WINDOW
+__all__ = ["QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
 
 
 class Turn(Place):
@@ -33,12 +30,16 @@ class Turn(Place):
     while it holds nothing. A turn for several users is not held to their limits: its owner is.
     """
 
-    __slots__ = ("_gate", "_policy", "_scheduler", "cancelled", "share")
+    __slots__ = (
+        "_gate", "_policy", "_scheduler", "cancelled", "processor", "share", "thread",
+    )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, share: Share) -> None:
         super().__init__(share)
         self.share = share
         self.cancelled = False
+        self.thread = 0
+        self.processor = -1
         self._scheduler = scheduler
         self._policy = scheduler.policy
         self._gate = allocate_lock()
@@ -49,6 +50,8 @@ class Turn(Place):
 
         What is held already is given back first, to whoever comes before.
         """
+        if not self.thread:
+            self.thread = threading.get_native_id()
         return self._scheduler._acquire(self, want, background)
 
     def renew(self, want: int, background: bool = False) -> int:
@@ -79,8 +82,8 @@ class Turn(Place):
         return 0
 
     def release(self) -> None:
-        """Give back what is held, if anything."""
-        if self.held:
+        """Give back what is held, if anything, and run anywhere again."""
+        if self.held or self.processor >= 0:
             self._scheduler._release(self)
 
     def cancel(self) -> None:
@@ -113,7 +116,10 @@ class Scheduler:
         a call that evaluates a prompt may take beside others (pace.py), in milliseconds."""
         self.policy = Policy(cores)
         self.slice_ms = slice_ms
+        self.watch_at = 0.0
+        """When `watch` does something next."""
         self._others = Others()
+        self._pinning = Pinning(cores)
         self._lock = threading.Lock()
         self._loose: list[Turn] = []
 
@@ -144,11 +150,20 @@ class Scheduler:
         self._loose.remove(turn)
         self._release(turn)
 
+    def watch(self, now: float) -> None:
+        """To be called after calls, `now` as `perf_counter` tells it: notices foreign load, also
+        its end while only one thread is granted."""
+        if now >= self.watch_at and self.policy.cores > 1:
+            # Once a window: a look takes a tenth of a millisecond.
+            self.watch_at = now + ForeignLoad.WINDOW
+            self.observe()
+
     def observe(self) -> None:
-        """To be called after calls of several threads: notices foreign load."""
+        """Notice foreign load now."""
         others = self._others.seconds()
         with self._lock:
             self.policy.observe(monotonic(), time.process_time(), others)
+            self._arrange()
 
     def settle(self) -> None:
         """Bring every `Share.used` up to now."""
@@ -161,9 +176,16 @@ class Scheduler:
             self._dispatch(monotonic())
 
     def _dispatch(self, now: float, but: Turn | None = None) -> None:
-        for place in self.policy.dispatch(now):
+        served = self.policy.dispatch(now)
+        # Before they wake up: where they wake up is what matters.
+        self._arrange()
+        for place in served:
             if place is not but:
                 cast(Turn, place)._gate.release()
+
+    def _arrange(self) -> None:
+        policy = self.policy
+        self._pinning.arrange(cast("list[Turn]", policy.running), free=policy.single)
 
     def _acquire(self, turn: Turn, want: int, background: bool) -> int:
         policy = self.policy
@@ -187,7 +209,9 @@ class Scheduler:
     def _release(self, turn: Turn) -> None:
         with self._lock:
             now = monotonic()
-            self.policy.give_back(turn, now)
+            if turn.held:
+                self.policy.give_back(turn, now)
+            self._pinning.loosen(turn)
             self._dispatch(now)
 
     def _cancel(self, turn: Turn) -> None:
