@@ -22,7 +22,7 @@ from infd import children, machine
 from infd.config import Config
 from infd.demo import MODEL_PATH
 from infd.models import memory
-from infd.reach import is_running
+from infd.reach import ReachError, is_running, whereabouts
 from infd.wire import Address, Wire, WireError
 from infd_protocol.errors import InfdError
 
@@ -186,13 +186,17 @@ def _state(config: Config) -> Iterator[Finding]:
 
 
 def _port(config: Config) -> Finding:
-    if config.port == 0:
+    try:
+        address = Address(*whereabouts(config))
+    except ReachError as error:
+        return Finding("note", str(error))
+    if address.port == 0:
         return Finding("ok", f"{config.listen}: a free port is taken")
     try:
-        with Wire(Address(config.host or "127.0.0.1", config.port)) as wire:
+        with Wire(address) as wire:
             version = wire.call("inf_hello").keys.get("VERSION")
-            return Finding("ok", f"on {config.listen} infd {version} answers")
+            return Finding("ok", f"on {address} infd {version} answers")
     except (WireError, InfdError) as error:
         if "refused" in str(error):
-            return Finding("ok", f"{config.listen} is free")
-        return Finding("bad", f"{config.listen} is taken: {error}")
+            return Finding("ok", f"{address} is free")
+        return Finding("bad", f"{address} is taken: {error}")

@@ -2,7 +2,8 @@
 
 - With --url, or with INFD_URL and neither --state nor --config: over the wire, and nowhere else.
 - Else, if no daemon holds the state folder: in the folder (users only), without an access token.
-- Else: over the wire, at the address that the configuration gives.
+- Else: over the wire, at the address where that daemon says that it serves; where no daemon holds
+  the folder (or the folder cannot be looked into), at the one that the configuration gives.
 
 Who names no folder may mean a daemon that runs on another one: if the usual folder was never
 made, the daemon at the usual address is asked; what is done in it is said on standard error.
@@ -11,7 +12,6 @@ made, the daemon at the usual address is asked; what is done in it is said on st
 from __future__ import annotations
 
 import argparse
-import fcntl
 import getpass
 import os
 import sys
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from infd import config
 from infd.config import Config
 from infd.failures import CommandError
+from infd.settings import split_address
 from infd.wire import Address, Operations, Wire, WireError
 from infd_protocol.errors import InfAuthorizationFailed, InfModelNameMismatch
 
@@ -73,8 +74,7 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
                 print(f"infd: this was in {settings.state}, on which no daemon runs (--state DIR "
                       "names another folder)", file=sys.stderr)  # fmt: skip
             return
-        host = settings.host if settings.host not in ("", "0.0.0.0", "::") else LOOPBACK
-        address = Address(host, settings.port)
+        address = Address(*whereabouts(settings))
     else:
         address = Address.parse(url)
         made = True
@@ -140,19 +140,26 @@ def _was_made(state: Path) -> bool:
 
 def is_running(state: Path) -> bool:
     """Whether a daemon (or another command) holds the state folder."""
-    from infd.accounts.store import LOCK
+    from infd.accounts.store import serving
 
-    try:
-        descriptor = os.open(state / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return serving(state) is not None
+
+
+def whereabouts(settings: Config) -> tuple[str, int]:
+    """Host and port of the folder's daemon: an access token is nobody else's business.
+
+    Raises ReachError if it does not serve.
+    """
+    from infd.accounts.store import serving
+
+    told = serving(settings.state)
+    if told == "":
+        raise ReachError(
+            f"{settings.state} is in use by another infd that does not serve (yet): try again in "
+            "a moment, or name a daemon with --url"
+        )
+    host, port = split_address(told) if told else (settings.host, settings.port)
+    return host if host not in ("", "0.0.0.0", "::") else LOOPBACK, port
 
 
 def _open_folder(settings: Config) -> OfflineAccounts | None:

@@ -114,6 +114,8 @@ class Server:
         addresses = [address_of(sock) for server in servers for sock in server.sockets]
         log.info("serving", address=", ".join(addresses), version=infd.__version__, pid=os.getpid())
         notify.ready(f"serving on {', '.join(addresses)}")
+        reachable = [address for address in addresses if not address.startswith(("/", "@"))]
+        self._accounts.announce(next(iter(reachable), ""))
         if ready_fd is not None:
             with contextlib.suppress(OSError), os.fdopen(ready_fd, "w") as pipe:
                 pipe.write(addresses[0] + "\n")

@@ -78,6 +78,10 @@ class Accounts:
             store.close()
             raise
 
+    def announce(self, address: str) -> None:
+        """See Store.announce."""
+        self._store.announce(address)
+
     def close(self) -> None:
         """Let a write that has begun end, and release the folder."""
         self._hashes.close()

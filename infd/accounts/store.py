@@ -85,6 +85,13 @@ class Store:
         """The state folder."""
         return self._folder
 
+    def announce(self, address: str) -> None:
+        """Tell the commands that find the folder in use where it is served (`serving`)."""
+        # Without it, say on a full disk, they go where the configuration says.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, address.encode(), 0)
+
     def load(self) -> dict[str, Account]:
         """Every account by user name, in the order of the names."""
         db = self._opened()
@@ -298,7 +305,26 @@ def _take_lock(folder: Path) -> int:
             f"{folder}: is in use by another infd; stop that one, or name another folder "
             f"with --state"
         ) from None
+    # Where an earlier one served.
+    with contextlib.suppress(OSError):
+        os.ftruncate(lock, 0)
     return lock
+
+
+def serving(folder: Path) -> str | None:
+    """Where the daemon that holds the state folder serves; None: nobody holds it, or it cannot be
+    told. Empty: a daemon that does not serve yet, or another command."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 1024, 0).decode("utf-8", "replace").strip()
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,6 +13,8 @@ from support.daemon import Daemon
 from support.gguf_crashing import make_crashing
 from support.gguf_factory import make
 
+from infd.accounts.store import Store, serving
+
 Infd = Callable[..., Any]
 
 
@@ -110,9 +112,10 @@ def test_an_unknown_model_names_the_command_that_lists_them(reach: Infd) -> None
 
 
 def test_a_held_folder_means_the_wire(infd: Infd, daemon: Daemon, tmp_path: Path) -> None:
-    """Without an address of its own a command asks where the folder's configuration says."""
+    """Without an address of its own a command asks the daemon that holds the folder, wherever
+    that serves: what the configuration says may be another one's address."""
     file = tmp_path / "infd.toml"
-    file.write_text(f"listen = '{daemon.host}:{daemon.port}'\n")
+    file.write_text("listen = '127.0.0.1:1'\n")
     where = ("--config", file, "--state", daemon.state)
     assert "INFD_TOKEN" in infd("user", "list", *where).complaint
     secret = tmp_path / "token"
@@ -121,6 +124,28 @@ def test_a_held_folder_means_the_wire(infd: Infd, daemon: Daemon, tmp_path: Path
     assert "cannot be read" in infd("user", "list", *where, "--token-file", "/none").complaint
     assert "in use" in infd("serve", *where).err
     assert "in use by a running daemon" in infd("serve", "--check", *where).out
+
+
+def test_nobody_is_given_the_token_while_the_folders_daemon_does_not_serve_yet(
+    infd: Infd, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    assert infd("init", "--state", state).status == 0
+    store = Store.open(state)
+    try:
+        assert serving(state) == ""
+        for _ in range(2):
+            said = infd("user", "list", "--state", state, INFD_TOKEN="x").complaint
+            assert f"{state} is in use by another infd that does not serve (yet)" in said
+            assert infd("doctor", "--state", state).out.count("does not serve (yet)") == 1
+        store.announce("[::1]:1")
+        assert serving(state) == "[::1]:1"
+        said = infd("user", "list", "--state", state, INFD_TOKEN="x").complaint
+        assert "no daemon answers on [::1]:1" in said
+    finally:
+        store.close()
+    assert serving(state) is None
+    assert infd("user", "list", "--state", state).out == "admin  superuser\n"
 
 
 def test_a_folder_that_is_named_counts_for_more_than_the_environments_address(
