@@ -1,10 +1,19 @@
-"""`python -m infd` is the command `infd`."""
+"""`infd`, and `python -m infd`: also while it is being loaded, Ctrl-C ends it in silence."""
 
 from __future__ import annotations
 
 import sys
 
-from infd.cli import main
+
+def main() -> int:
+    """Run the command; gives the exit status."""
+    try:
+        from infd import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

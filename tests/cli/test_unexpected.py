@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support import daemon as daemons
 
-from infd import cli
+from infd import children, cli
 from infd.commands import version
 
 
@@ -68,3 +70,22 @@ def test_the_daemons_log_names_the_incident(tmp_path: Path) -> None:
     assert "LookupError: a fault of a test" in line["exception"]
     assert said == f"infd: unexpected failure; the log tells of incident {line['incident']}"
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("package", ["infd", "infd_repl"])
+def test_ctrl_c_while_a_command_is_loaded_ends_it_in_silence(package: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == '{package}.cli':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    environ = children.environment()
+    environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environ["PYTHONPATH"]])
+    ran = subprocess.run(
+        [sys.executable, "-m", package, "--help"],
+        env=environ, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
