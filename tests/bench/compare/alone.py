@@ -26,7 +26,7 @@ class LlamaBench(Side):
         self._subject = subject
         self._cores = cores
         self._programs = programs
-        self.about = f"llama-bench -r 1 -t {cores}, after a warm-up of its own"
+        self.about = f"llama-bench -t {cores}, after a warm-up of its own"
 
     async def start(self) -> None:
         """Nothing: each measurement starts it."""
@@ -34,17 +34,18 @@ class LlamaBench(Side):
     async def close(self) -> None:
         """Nothing."""
 
-    async def decode(self, tokens: int, depth: int) -> float:
-        """Tokens a second, decoding so many after so many. Raises SideError."""
-        return await self._run("-p", "0", "-n", str(tokens), "-d", str(depth))
+    async def decode(self, tokens: int, depth: int, runs: int) -> float:
+        """Tokens a second, decoding so many after so many, the mean of so many runs. Raises
+        SideError."""
+        return await self._run("-p", "0", "-n", str(tokens), "-d", str(depth), "-r", str(runs))
 
     async def prompt(self, tokens: int) -> float:
         """Tokens a second, evaluating a prompt of so many. Raises SideError."""
-        return await self._run("-p", str(tokens), "-n", "0")
+        return await self._run("-p", str(tokens), "-n", "0", "-r", "1")
 
     async def _run(self, *flags: str) -> float:
         command = [
-            self._programs.bench, "-m", str(self._subject.path), "-r", "1", "-o", "json",
+            self._programs.bench, "-m", str(self._subject.path), "-o", "json",
             "-t", str(self._cores), *flags,
         ]  # fmt: skip
         process = await asyncio.create_subprocess_exec(

@@ -32,6 +32,8 @@ class Sizes:
     """A long one."""
     reply: int = 48
     """A reply to one who is alone."""
+    runs: int = 3
+    """Such replies in one round: of a single one the speed varies by several per cent."""
     together: int = 24
     """A reply beside one or three others."""
     together_8: int = 64
@@ -63,7 +65,7 @@ class Sizes:
 
 
 QUICK = Sizes(
-    rounds=1, long=128, reply=16, together=8, together_8=8, small_runs=2, system=200,
+    rounds=1, long=128, reply=16, runs=1, together=8, together_8=8, small_runs=2, system=200,
     turn_reply=4, watched=24, alone=8, prompt=1000, prompt_part=224, many_reply=6, contexts=20,
 )  # fmt: skip
 """To see that everything works: figures of one short round mean little."""

@@ -37,7 +37,7 @@ class Single(Scenario):
     async def prepare(self, side: Side) -> None:
         """A conversation; and llama-bench finds the model's file in the page cache."""
         if isinstance(side, LlamaBench):
-            await side.decode(2, 2)
+            await side.decode(2, 2, 1)
         if isinstance(side, Server):
             chat = self.held[side.name] = side.chat()
             await chat.open()
@@ -47,14 +47,14 @@ class Single(Scenario):
     async def once(self, side: Side, number: int) -> Values:
         """decode: tokens/s; first: seconds to the first piece; client: the client's
         microseconds of processor time for each token."""
-        tokens, runs = self.sizes.reply, 1
+        tokens, runs = self.sizes.reply, self.sizes.runs
         if not self.subject.synthetic:
             tokens, runs = self.sizes.small_reply, self.sizes.small_runs
-            if _one_by_one(side):
-                # It takes seconds for what others do in hundredths of one.
-                runs = 1
         if isinstance(side, LlamaBench):
-            return {"decode": await side.decode(tokens, self.depth or self.sizes.short)}
+            return {"decode": await side.decode(tokens, self.depth or self.sizes.short, runs)}
+        if _one_by_one(side):
+            # Of the bundled model it takes seconds for what others do in hundredths of one.
+            runs = 1
         chat: Chat = self.held[side.name]
         replies: list[Reply] = []
         spent = time.process_time()
