@@ -101,13 +101,19 @@ def find_token(
     """
     if token is not None:
         return token
+    found = found_token(token_file, environ)
+    return found[0] if found else None
+
+
+def found_token(
+    token_file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[str, str] | None:
+    """As `find_token`: the access token, and the variable or the file that it was in."""
     if token_file is None and environ.get("INFD_TOKEN"):
-        return environ["INFD_TOKEN"]
+        return environ["INFD_TOKEN"], "INFD_TOKEN"
     named = token_file if token_file is not None else environ.get("INFD_TOKEN_FILE")
-    if named:
-        return read_token(Path(named))
-    default = default_token_file(environ)
-    return read_token(default) if default.exists() else None
+    path = Path(named) if named else default_token_file(environ)
+    return (read_token(path), str(path)) if named or path.exists() else None
 
 
 def read_token(path: Path) -> str:

@@ -21,9 +21,8 @@ from infd_client import (
     ClientError,
     InfAuthorizationFailed,
     InfdError,
-    find_token,
 )
-from infd_client.address import DEFAULT_HOST
+from infd_client.address import DEFAULT_HOST, found_token
 
 LEAVE_SECONDS = 2.0
 """How long the end of a session may take on the way out; the daemon ends it anyway, later."""
@@ -60,12 +59,16 @@ def client_for(
 
 def own_token(given: argparse.Namespace) -> str:
     """The caller's access token. Raises AddressError if it is nowhere."""
-    token = find_token(None, given.token_file)
-    if token is None:
+    return _own_token(given)[0]
+
+
+def _own_token(given: argparse.Namespace) -> tuple[str, str]:
+    found = found_token(given.token_file)
+    if found is None:
         raise AddressError(
             "No access token: set INFD_TOKEN, or write it to ~/.config/infd/token (chmod 600)."
         )
-    return token
+    return found
 
 
 def log_in(client: Client, given: argparse.Namespace, *, ask: bool) -> tuple[str, str]:
@@ -78,9 +81,15 @@ def log_in(client: Client, given: argparse.Namespace, *, ask: bool) -> tuple[str
         username = input().strip()
     if not username:
         raise AddressError("Who logs in? Give --user NAME, or a URL infd://USER@HOST:PORT.")
-    if not ask or find_token(None, given.token_file) is not None:
-        token = own_token(given)
-        client.login(username, token)
+    if not ask or found_token(given.token_file) is not None:
+        token, where = _own_token(given)
+        try:
+            client.login(username, token)
+        except InfAuthorizationFailed as error:
+            error.detail += (
+                f" That was as {username} at {client.address}, with the access token in {where}."
+            )
+            raise
         return username, token
     for left in reversed(range(TRIES)):
         token = getpass.getpass(f"Access token of {username}: ")

@@ -183,7 +183,6 @@ class BatchEngine:
         self.works.remove(work)
         if not self.works:
             self._turn.release()
-            self._slots.rest()
         work.emit(event)
 
     def _finish(self, work: Work, reason: str) -> None:
@@ -273,6 +272,7 @@ class BatchEngine:
         want = sum(max(1, share.max_threads) for share, _ in parts)
         want = min(self._scheduler.cores, want)
         turn = self._turn
+        turn.here()
         turn.rearm()
         if any(w.run.aborted or w.run.ending is not None for w in chosen):
             return 0

@@ -340,11 +340,6 @@ class LlamaContext:
             lib.llama_set_n_threads(self.pointer, n, n_batch)
             self._team.resize(max(n, n_batch))
 
-    def rest(self) -> None:
-        """Give threads back: nothing is computed until `set_threads`."""
-        self._threads = (0, 0)
-        self._team.rest()
-
     def abort(self) -> None:
         """End the decode that runs, and every later one until `rearm`. From any thread."""
         self._flag[0] = b"\x01"
@@ -364,8 +359,8 @@ class LlamaContext:
         """Free it now; twice is harmless."""
         pointer, self.pointer = self.pointer, None
         if pointer is not None:
-            self._team.rest()
             lib.llama_free(pointer)
+            self._team.close()
             self._kv = None
             self.tokens.clear()
             self.model.closed()

@@ -185,6 +185,7 @@ class Engine(EngineState):
         self.prompt_tokens = len(prompt)
         if len(prompt) >= self.ctxsize:
             raise EngineError(f"a prompt of {len(prompt)} tokens for a context of {self.ctxsize}")
+        self.turn.here()
         started = perf_counter()
         try:
             context = self.context or self._wake()
@@ -216,8 +217,6 @@ class Engine(EngineState):
             return self.finished(reason, run, seed, cached, started, evaluated)
         finally:
             self.in_prompt = False
-            if self.context is not None:
-                self.context.rest()
             self.turn.release()
 
     def _want(self) -> int:

@@ -132,11 +132,6 @@ class Instance:
             lib.llama_set_n_threads(self.pointer, n, n)
             self._team.resize(n)
 
-    def rest(self) -> None:
-        """Give threads back: nothing is computed until `set_threads`."""
-        self._threads = 0
-        self._team.rest()
-
     def abort(self) -> None:
         """End the decode that runs, and every later one until `rearm`. From any thread."""
         self._flag[0] = b"\x01"
@@ -149,7 +144,7 @@ class Instance:
         """Free it now; twice is harmless."""
         pointer, self.pointer = self.pointer, None
         if pointer is not None:
-            self._team.rest()
             lib.llama_free(pointer)
+            self._team.close()
             self._kv = None
             self.model.closed()

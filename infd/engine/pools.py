@@ -3,22 +3,25 @@
 Without a pool ggml (built without OpenMP) starts and joins threads for every call: two threads
 then make a sixth of the bundled model's tokens a second, and one thread loses 4 %.
 
-Rules: a pool computes for one context at a time, so a context has one only while it was granted
-threads (`Team`), and gives it back for the next. Its threads spin for `_SPIN` between two calls,
-then they sleep: the cores are others' again. ggml's functions are not in the Python package; where
-they are not found as they are in version 0.3.36, or look different, contexts compute without pools.
+Rules: a pool belongs to one context, from its first use until the context is freed. No other may
+compute with it, and it may not be freed before, because llama.cpp holds on to it: the context's
+next call with another pool pauses the last one, also after llama_detach_threadpool
+(ggml-cpu.cpp, ggml_backend_cpu_set_threadpool). So a context has a pool for each number of threads
+that it computed with, from `_EXACT` on rounded up to a power of two; those of one thread have none
+of their own. Threads spin for `_SPIN` between two calls, then they sleep: the cores are others'
+again. ggml's functions are not in the Python package; where they are not found as they are in
+version 0.3.36, or look different, contexts compute without pools.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
 from typing import Any
 
 from infd.engine.library import shared
 
-# More idle pools than this are freed; as many are in use as contexts hold threads.
-_MOST_IDLE = 16
+# A pool of more threads than are asked for wakes up all of them.
+_EXACT = 4
 _MOST_THREADS = 512
 """ggml.h, GGML_MAX_N_THREADS."""
 _POLL = 50
@@ -45,12 +48,10 @@ class _Params(ctypes.Structure):
 
 
 class Pools:
-    """The idle pools of the process, by their number of threads."""
+    """ggml's and llama.cpp's functions for pools."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[tuple[int, Any]] = []
-        self._new = self._free = self._init = self.attach = self.detach = None
+        self._new = self._free = self._init = self._attach = None
         base, cpu, llama = (shared(name) for name in ("ggml-base", "ggml-cpu", "llama"))
         try:
             if base is None or cpu is None or llama is None:
@@ -58,33 +59,21 @@ class Pools:
             init, new, free = (
                 base.ggml_threadpool_params_init, cpu.ggml_threadpool_new, cpu.ggml_threadpool_free,
             )  # fmt: skip
-            attach, detach = llama.llama_attach_threadpool, llama.llama_detach_threadpool
+            attach = llama.llama_attach_threadpool
         except AttributeError:
             return
         init.argtypes, init.restype = (ctypes.POINTER(_Params), ctypes.c_int), None
         new.argtypes, new.restype = (ctypes.POINTER(_Params),), ctypes.c_void_p
         free.argtypes, free.restype = (ctypes.c_void_p,), None
         attach.argtypes, attach.restype = (ctypes.c_void_p,) * 3, None
-        detach.argtypes, detach.restype = (ctypes.c_void_p,), None
         params = _Params()
         init(params, 3)
         if (params.n_threads, params.prio, params.poll) != (3, 0, _POLL):
             return
-        self._init, self._new, self._free = init, new, free
-        self.attach, self.detach = attach, detach
+        self._init, self._new, self._free, self._attach = init, new, free, attach
 
-    @property
-    def there(self) -> bool:
-        """Whether this build of ggml has pools."""
-        return self._new is not None
-
-    def take(self, n: int) -> Any:
+    def make(self, n: int) -> Any:
         """A pool of `n` threads, the caller's own included; None: there is none to be had."""
-        with self._lock:
-            for i, (threads, pool) in enumerate(self._idle):
-                if threads == n:
-                    del self._idle[i]
-                    return pool
         if self._new is None or self._init is None or n > _MOST_THREADS:
             return None
         params = _Params()
@@ -92,12 +81,13 @@ class Pools:
         params.poll = _SPIN
         return self._new(params)
 
-    def give(self, n: int, pool: Any) -> None:
-        """Take a pool back that nothing is attached to any more."""
-        with self._lock:
-            if len(self._idle) < _MOST_IDLE:
-                self._idle.append((n, pool))
-                return
+    def attach(self, context: Any, pool: Any) -> None:
+        """Have a llama_context compute with a pool that `make` made."""
+        assert self._attach is not None
+        self._attach(context, pool, pool)
+
+    def free(self, pool: Any) -> None:
+        """Free a pool whose llama_context is freed."""
         assert self._free is not None
         self._free(pool)
 
@@ -108,25 +98,30 @@ POOLS = Pools()
 class Team:
     """The threads of one llama_context. Its thread's."""
 
-    __slots__ = ("_n", "_pointer", "_pool")
+    __slots__ = ("_n", "_pointer", "_pools")
 
     def __init__(self, pointer: Any) -> None:
         self._pointer = ctypes.cast(pointer, ctypes.c_void_p)
         self._n = 0
-        self._pool: Any = None
+        self._pools: dict[int, Any] = {}
 
     def resize(self, n: int) -> None:
         """Compute with `n` threads from now on; llama.cpp is told their number by the caller."""
+        if n > _EXACT:
+            n = 1 << (n - 1).bit_length()
         if n == self._n:
             return
-        self.rest()
-        self._n, self._pool = n, POOLS.take(n)
-        if self._pool is not None and POOLS.attach is not None:
-            POOLS.attach(self._pointer, self._pool, self._pool)
+        pool = self._pools.get(n)
+        if pool is None:
+            pool = POOLS.make(n)
+            if pool is None:
+                return
+            self._pools[n] = pool
+        self._n = n
+        POOLS.attach(self._pointer, pool)
 
-    def rest(self) -> None:
-        """Give the threads back: the context computes no more until `resize`."""
-        n, pool, self._n, self._pool = self._n, self._pool, 0, None
-        if pool is not None and POOLS.detach is not None:
-            POOLS.detach(self._pointer)
-            POOLS.give(n, pool)
+    def close(self) -> None:
+        """End the threads, after the llama_context was freed; twice is harmless."""
+        for pool in self._pools.values():
+            POOLS.free(pool)
+        self._pools.clear()

@@ -45,13 +45,17 @@ class Turn(Place):
         self._gate = allocate_lock()
         self._gate.acquire()
 
+    def here(self) -> None:
+        """The calling thread is the one that computes: it may be kept to a processor (pinning.py)
+        while it holds one thread. Nobody else is."""
+        if not self.thread:
+            self.thread = threading.get_native_id()
+
     def acquire(self, want: int, background: bool = False) -> int:
         """Wait until at most `want` threads may compute; how many. 0: cancelled.
 
         What is held already is given back first, to whoever comes before.
         """
-        if not self.thread:
-            self.thread = threading.get_native_id()
         return self._scheduler._acquire(self, want, background)
 
     def renew(self, want: int, background: bool = False) -> int:

@@ -287,11 +287,6 @@ class Slots:
         """Compute with `n` threads from now on."""
         self.instance.set_threads(n)
 
-    def rest(self) -> None:
-        """Give threads back until the next step."""
-        if self._instance is not None:
-            self._instance.rest()
-
     def rearm(self) -> None:
         """Let decodes run."""
         self.instance.rearm()

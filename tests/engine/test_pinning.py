@@ -29,6 +29,7 @@ class Hand:
         self._thread.start()
 
     def _main(self) -> None:
+        self.turn.here()
         while order := self._orders.get():
             self._answers.put(order())
 
@@ -135,6 +136,14 @@ def test_fewer_cores_than_processors_are_nobodys_in_particular() -> None:
     assert hand.acquire() == 1
     assert hand.processors() == ALL
     hand.end()
+
+
+def test_a_thread_that_does_not_say_that_it_computes_is_left_alone(scheduler: Scheduler) -> None:
+    turns = [scheduler.turn(Share("user", len(ALL))) for _ in ALL]
+    assert [turn.acquire(1) for turn in turns] == [1] * len(ALL)
+    assert os.sched_getaffinity(0) == ALL
+    for turn in turns:
+        turn.release()
 
 
 def test_a_cancelled_wait_leaves_nobody_kept_to_a_processor(hands: list[Hand]) -> None:

@@ -82,7 +82,8 @@ def test_ask(infc):
 
 def test_ask_refused(infc):
     refused(infc("ask", "hi", "--model", "nope"), "INF_MODEL_NAME_MISMATCH (2004)", "nope")
-    refused(infc("ask", "hi", INFD_TOKEN="wrong token"), "INF_AUTHORIZATION_FAILED (2008)")
+    wrong = infc("ask", "hi", INFD_TOKEN="wrong token")
+    refused(wrong, "INF_AUTHORIZATION_FAILED (2008)", "with the access token in INFD_TOKEN.")
     refused(infc("ask", "-", stdin=" \n"), "empty")
     refused(infc("ask", "hi", "--context", "8"), "INF_INVALID_TOKEN_LIMIT (2006)")
     refused(infc("ask", "hi", INFD_TOKEN=""), "INFD_TOKEN")
