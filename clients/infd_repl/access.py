@@ -59,11 +59,10 @@ def client_for(
 
 def own_token(given: argparse.Namespace) -> str:
     """The caller's access token. Raises AddressError if it is nowhere."""
-    return _own_token(given)[0]
+    return _found(found_token(given.token_file))[0]
 
 
-def _own_token(given: argparse.Namespace) -> tuple[str, str]:
-    found = found_token(given.token_file)
+def _found(found: tuple[str, str] | None) -> tuple[str, str]:
     if found is None:
         raise AddressError(
             "No access token: set INFD_TOKEN, or write it to ~/.config/infd/token (chmod 600)."
@@ -81,8 +80,9 @@ def log_in(client: Client, given: argparse.Namespace, *, ask: bool) -> tuple[str
         username = input().strip()
     if not username:
         raise AddressError("Who logs in? Give --user NAME, or a URL infd://USER@HOST:PORT.")
-    if not ask or found_token(given.token_file) is not None:
-        token, where = _own_token(given)
+    found = found_token(given.token_file)
+    if found is not None or not ask:
+        token, where = _found(found)
         try:
             client.login(username, token)
         except InfAuthorizationFailed as error:

@@ -7,8 +7,8 @@ Rules: a pool belongs to one context, from its first use until the context is fr
 compute with it, and it may not be freed before, because llama.cpp holds on to it: the context's
 next call with another pool pauses the last one, also after llama_detach_threadpool
 (ggml-cpu.cpp, ggml_backend_cpu_set_threadpool). So a context has a pool for each number of threads
-that it computed with, from `_EXACT` on rounded up to a power of two; those of one thread have none
-of their own. Threads spin for `_SPIN` between two calls, then they sleep: the cores are others'
+that it computed with, above `_EXACT` rounded up to a power of two; a pool of one starts no thread.
+Threads spin for `_SPIN` between two calls, then they sleep: the cores are others'
 again. ggml's functions are not in the Python package; where they are not found as they are in
 version 0.3.36, or look different, contexts compute without pools.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 from infd.engine.library import shared
 
-# A pool of more threads than are asked for wakes up all of them.
+# Up to here a pool has as many threads as are asked for: all of a pool wake up for each call.
 _EXACT = 4
 _MOST_THREADS = 512
 """ggml.h, GGML_MAX_N_THREADS."""
