@@ -205,6 +205,7 @@ class LlamaContext:
         self.pointer: Any = made.pointer
         self.memory = made.memory
         self.layout = made.layout
+        self._compute = model.decode
         self._flag = made.flag
         self._threads = (0, 0)
         self._team = Team(made.pointer)
@@ -293,7 +294,7 @@ class LlamaContext:
         if rows != 1:
             wanted = bytes(n - rows) + b"\x01" * rows
             batch.logits = (ctypes.c_int8 * n).from_buffer_copy(wanted)
-        result = lib.llama_decode(self.pointer, batch)
+        result = self._compute(self.pointer, batch)
         batch.logits = None
         if result == _OK:
             self.tokens.extend(tokens)
@@ -309,7 +310,7 @@ class LlamaContext:
         self._token_buffer[0] = token
         batch = self._batch
         batch.n_tokens = 1
-        result = lib.llama_decode(self.pointer, batch)
+        result = self._compute(self.pointer, batch)
         if result == _OK:
             held.append(token)
             self.has_logits = True

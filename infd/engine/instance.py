@@ -20,9 +20,9 @@ from infd.engine.model import Model
 from infd.engine.pools import Team
 from infd.engine.snapshot import Snapshot, put, take
 
-# Pieces of prompts gain nothing from larger micro-batches, and a small one keeps plain attention,
-# whose score buffer grows with it.
-MICRO_BATCH = 128
+# On processors pieces of prompts gain nothing from larger micro-batches, and a small one keeps
+# plain attention, whose score buffer grows with it. A GPU is not filled by so few tokens.
+MICRO_BATCH, GPU_MICRO_BATCH = 128, 512
 # The most tokens of a step beside one for each slot.
 MOST_PROMPT = 1024
 
@@ -47,8 +47,9 @@ class Instance:
         self.slots = slots
         self.ctxsize = ctxsize
         self._room = room = slots + min(MOST_PROMPT, ctxsize)
+        micro = GPU_MICRO_BATCH if model.on_gpu else MICRO_BATCH
         made = create(
-            model, ctxsize=ctxsize, n_ubatch=MICRO_BATCH, n_batch=room, slots=slots, flash=flash
+            model, ctxsize=ctxsize, n_ubatch=micro, n_batch=room, slots=slots, flash=flash
         )
         self.pointer: Any = made.pointer
         self.memory = made.memory
@@ -102,7 +103,7 @@ class Instance:
             where.append(end - 1)
             at = end
         self._batch.n_tokens = at
-        result = lib.llama_decode(self.pointer, self._batch)
+        result = self.model.decode(self.pointer, self._batch)
         return Decoded.of(result), where
 
     def cut(self, slot: int, n: int) -> bool:

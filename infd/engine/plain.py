@@ -20,6 +20,7 @@ from infd.closing import Closing
 from infd.engine.errors import ContextError, TemplateError
 from infd.engine.library import lib
 from infd.engine.model import Model
+from infd.engine.options import ModelOptions
 from infd.engine.renderer import compile_template
 
 
@@ -106,9 +107,16 @@ class PlainLoop:
 class PlainChat(Closing):
     """A model file that answers: greedy, in this process, one call after another."""
 
-    def __init__(self, path: str | PathLike[str], *, n_ctx: int = 1024, n_threads: int = 1):
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        n_ctx: int = 1024,
+        n_threads: int = 1,
+        options: ModelOptions | None = None,
+    ) -> None:
         """Raises ModelFileError, ContextError or TemplateError (no template in the file)."""
-        self.model = self._model = Model.load(path)
+        self.model = self._model = Model.load(path, options=options or ModelOptions())
         self._loop: PlainLoop | None = None
         try:
             self._render = self._compile()

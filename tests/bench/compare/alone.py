@@ -46,7 +46,7 @@ class LlamaBench(Side):
     async def _run(self, *flags: str) -> float:
         command = [
             self._programs.bench, "-m", str(self._subject.path), "-o", "json",
-            "-t", str(self._cores), *flags,
+            "-t", str(self._cores), "-ngl", self._subject.layers, *flags,
         ]  # fmt: skip
         process = await asyncio.create_subprocess_exec(
             *command, env=self._programs.environment, start_new_session=True,
@@ -82,7 +82,10 @@ class Alone(Side):
             start_new_session=True, limit=1 << 20,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        await self._ask(do="load", path=str(self._subject.path), n_ctx=self._subject.n_ctx)
+        subject = self._subject
+        await self._ask(
+            do="load", path=str(subject.path), n_ctx=subject.n_ctx, gpu_layers=subject.gpu_layers
+        )
 
     async def close(self) -> None:
         """See Side."""

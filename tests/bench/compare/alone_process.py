@@ -12,6 +12,7 @@ from typing import Any
 from infd.bench.answering import answer_requests
 from infd.engine import library
 from infd.engine.library import lib
+from infd.engine.options import ModelOptions
 from infd.engine.plain import PlainChat, PlainLoop
 
 
@@ -40,9 +41,9 @@ _PROMPT = 16
 class Served:
     """One model, and the loops that were asked for so far."""
 
-    def __init__(self, path: str, n_ctx: int) -> None:
+    def __init__(self, path: str, n_ctx: int, gpu_layers: int) -> None:
         """Load a model."""
-        self.chat = PlainChat(path, n_ctx=256)
+        self.chat = PlainChat(path, n_ctx=256, options=ModelOptions(n_gpu_layers=gpu_layers))
         self._n_ctx = n_ctx
         self._loops: dict[tuple[int, int], PlainLoop] = {}
         self._keeping: HeldLoop | None = None

@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--contender", metavar="NAME", action="append", choices=CONTENDERS,
                         help=f"only this: {', '.join(CONTENDERS)}")  # fmt: skip
     parser.add_argument("--large", type=Path, metavar="FILE", help="the synthetic 1 B model's file")
+    parser.add_argument("--gpu-layers", type=int, metavar="N", default=0,
+                        help="layers that all compute on a GPU; -1 is all (0)")  # fmt: skip
     cache = Path(tempfile.gettempdir()) / f"infd-bench-models-{os.getuid()}"
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where it is made and kept",
                         default=cache)  # fmt: skip
@@ -82,14 +84,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _subject(name: str, given: argparse.Namespace) -> Subject:
+    layers = given.gpu_layers
     if name == BUNDLED:
-        return Subject(BUNDLED, MODEL_PATH, synthetic=False, n_ctx=1024)
+        return Subject(BUNDLED, MODEL_PATH, synthetic=False, n_ctx=1024, gpu_layers=layers)
     path = given.large
     if path is None:
         tell(f"the model {SHAPE.name} in {given.cache}")
         path = synthetic.ensure(SHAPE, given.cache)
     # Room for the prompt of 4,000 tokens and what is around it.
-    return Subject(LARGE, path, synthetic=True, n_ctx=4608)
+    return Subject(LARGE, path, synthetic=True, n_ctx=4608, gpu_layers=layers)
 
 
 def _sides(

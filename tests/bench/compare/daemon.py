@@ -126,7 +126,8 @@ class Infd(Server):
         state = folder / "state"
         acctok = await asyncio.to_thread(offline.init, state, ADMIN, None, self.cores)
         lines = [f"[models.{json.dumps(self._subject.name)}]"]
-        table = {"path": str(self._subject.path.resolve()), "load": True, "ctxsize": BUDGET}
+        table = {"path": str(self._subject.path.resolve()), "load": True, "ctxsize": BUDGET,
+                 "n_gpu_layers": self._subject.gpu_layers}  # fmt: skip
         lines += [f"{key} = {json.dumps(value)}" for key, value in {**table, **self.table}.items()]
         (state / "infd.toml").write_text("\n".join(lines) + "\n")
         reading, writing = os.pipe()

@@ -154,7 +154,7 @@ class LlamaServer(HttpServer):
         self._programs = programs
         self._flags = (
             "-np", str(SLOTS), "-c", str(SLOTS * subject.n_ctx), "-t", str(cores),
-            "-tb", str(cores), "--no-webui",
+            "-tb", str(cores), "-ngl", subject.layers, "--no-webui",
         )  # fmt: skip
         self.about = f"llama-server {' '.join(self._flags)}; POST /completion, stream"
 
@@ -196,7 +196,7 @@ class LlamaCppPython(HttpServer):
         super().__init__(subject, cores, render)
         self._flags = (
             "--n_threads", str(cores), "--n_threads_batch", str(cores),
-            "--n_ctx", str(subject.n_ctx),
+            "--n_ctx", str(subject.n_ctx), "--n_gpu_layers", str(subject.gpu_layers),
             # Without it a second request ends the first.
             "--interrupt_requests", "false", "--verbose", "false",
         )  # fmt: skip

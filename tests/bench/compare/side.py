@@ -43,6 +43,13 @@ class Subject:
     synthetic: bool
     n_ctx: int
     """Tokens of one context, or of one slot."""
+    gpu_layers: int = 0
+    """Layers that every contender computes on a GPU; -1 is all."""
+
+    @property
+    def layers(self) -> str:
+        """The same for llama.cpp's own programs, to which -1 means something else."""
+        return str(self.gpu_layers if self.gpu_layers >= 0 else 999)
 
     def text(self, words: int, variant: int) -> str:
         """A message of about so many tokens; another for each variant, from its beginning."""

@@ -1,0 +1,138 @@
+"""The engine on a real GPU, in both placements. Skipped where llama.cpp has none to compute on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.gguf_factory import make
+from support.worker_bench import HELLO, Bench, Models, held
+
+from infd.engine.context import LlamaContext
+from infd.engine.instance import Instance
+from infd.engine.library import captured_log, supports_gpu
+from infd.engine.model import Model
+from infd.engine.options import ModelOptions
+from infd.engine.plain import PlainLoop
+from infd.engine.swap import SwapFolder
+from infd.engine.templates import Renderer
+from infd.engine.worker import Aborted, RunRequest
+
+pytestmark = pytest.mark.skipif(
+    not supports_gpu(), reason="llama.cpp finds no GPU, or was built without support for one"
+)
+
+ON_GPU = ModelOptions(n_gpu_layers=-1)
+
+
+@pytest.fixture(scope="module")
+def models(folder: Path) -> Iterator[Callable[[str], Model]]:
+    loaded: dict[str, Model] = {}
+
+    def get(kind: str) -> Model:
+        if kind not in loaded:
+            loaded[kind] = Model.load(make(folder, kind), options=ON_GPU)
+        return loaded[kind]
+
+    yield get
+    for model in loaded.values():
+        assert model.open_contexts == 0
+        model.close()
+
+
+@pytest.fixture(scope="module")
+def renderers(models: Callable[[str], Model]) -> Iterator[Callable[[str], Renderer]]:
+    started: dict[str, Renderer] = {}
+
+    def get(kind: str) -> Renderer:
+        if kind not in started:
+            started[kind] = Renderer(models(kind))
+        return started[kind]
+
+    yield get
+    for renderer in started.values():
+        renderer.close()
+
+
+def buffers(load: Callable[[], Model], make_one: Callable[[Model], object]) -> set[str]:
+    """Where llama.cpp put a model's weights and a context's caches, as it names the places."""
+    with captured_log() as said:
+        model = load()
+    with captured_log() as said_later:
+        made = make_one(model)
+    lines = [line for _, line in [*said, *said_later] if " buffer size" in line]
+    made.close()  # type: ignore[attr-defined]
+    model.close()
+    return {line.split(": ", 1)[1].split()[0] for line in lines}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_layers_are_where_they_were_asked_for(folder: Path, together: bool) -> None:
+    file = make(folder, "demo")
+
+    def context(model: Model) -> object:
+        if together:
+            return Instance(model, slots=2, ctxsize=256)
+        return LlamaContext(model, ctxsize=256, n_ubatch=256)
+
+    there = buffers(lambda: Model.load(file, options=ON_GPU), context)
+    assert any(place.startswith("CUDA0") for place in there)
+    # Not even what llama.cpp would compute on a GPU by itself: a large prompt.
+    here = buffers(lambda: Model.load(file), context)
+    assert here
+    assert not any("CUDA" in place for place in here)
+
+
+async def test_a_reply_is_that_of_the_plain_loop(bench: Bench, models: Models) -> None:
+    request = RunRequest(HELLO, max_tokens=60)
+    worker = await bench.worker("demo")
+    prompt = (await worker.prepare(request)).tokens
+    plain = PlainLoop(models("demo"), n_ctx=512)
+    expected = plain.run(prompt, 60).tokens
+    plain.close()
+    assert expected
+    end = (await bench.reply(worker, request)).finished
+    assert held(worker)[len(prompt) : len(prompt) + end.tokens_out] == expected[: end.tokens_out]
+    assert end.tokens_out == len(expected)
+
+
+async def test_several_at_once_say_what_each_says_alone(bench: Bench) -> None:
+    asked = [
+        RunRequest((("user", f"Count from 1 to {n}."),), max_tokens=40) for n in (5, 9, 12, 15)
+    ]
+    alone = []
+    worker = await bench.worker("demo")
+    for request in asked:
+        alone.append((await bench.reply(worker, request)).text)
+        await worker.clear()
+    workers = [worker, *[await bench.worker("demo") for _ in asked[1:]]]
+    replies = await asyncio.gather(*map(bench.reply, workers, asked))
+    assert [reply.text for reply in replies] == alone
+
+
+async def test_what_was_saved_goes_on_where_it_was(bench: Bench, tmp_path: Path) -> None:
+    swap = SwapFolder(tmp_path, 1 << 30)
+    swap.open()
+    worker = await bench.worker("demo", swap=swap)
+    first = (await bench.reply(worker, RunRequest(HELLO, max_tokens=20))).finished
+    assert await worker.swap_out(unsaved=False)
+    assert worker.asleep
+    again = (await bench.reply(worker, RunRequest(HELLO, max_tokens=20))).finished
+    assert again.tokens_cached >= first.tokens_in - 1
+    assert again.tokens_out == first.tokens_out
+
+
+async def test_an_abort_ends_a_run_and_the_next_one_is_whole(bench: Bench) -> None:
+    request = RunRequest((("user", "Count from 1 to 90."),), max_tokens=300)
+    worker = await bench.worker("demo")
+    whole = (await bench.reply(worker, request)).text
+    await worker.clear()
+    reply = await bench.start(worker, request)
+    await reply.begun.wait()
+    worker.abort()
+    await reply.ended.wait()
+    assert isinstance(reply.end, Aborted)
+    await worker.clear()
+    assert (await bench.reply(worker, request)).text == whole
