@@ -155,6 +155,11 @@ class Daemon:
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
+    async def changes_done(self) -> None:
+        """Wait until what the changes of users have ended is gone."""
+        if self._beside:
+            await asyncio.wait(self._beside)
+
     # --- the end ---------------------------------------------------------------------------
 
     async def close(self) -> None:

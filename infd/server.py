@@ -1,7 +1,7 @@
 """The daemon's sockets, its start, and its ordered end.
 
 Start: the accounts are opened (one daemon a state folder), configured models loaded, then the
-port is opened and readiness told. End, on SIGTERM or SIGINT, in bounded steps:
+port is opened and readiness told. End, on SIGTERM, SIGINT or SIGHUP, in bounded steps:
 
     1. stop accepting; say STOPPING        4. close the connections, sending what is written
     2. exec_execute_input answers 3009     5. end sessions, free models, close the store
@@ -79,8 +79,10 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log_unhandled)
         daemon = Daemon(self.config, self._accounts)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # Under nohup the terminal's end is to be passed over.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._on_signal, number)
         servers: list[asyncio.Server] = []
         try:
             loading = loop.create_task(daemon.models.load_configured())
@@ -122,6 +124,8 @@ class Server:
 
     def _on_signal(self, number: int) -> None:
         if self._stop.is_set():
+            if number == signal.SIGHUP:  # the shell and the terminal each send one
+                return
             log.warning("ended at once", signal=signal.Signals(number).name)
             sys.stderr.flush()
             os._exit(128 + number)

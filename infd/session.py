@@ -143,7 +143,7 @@ class Sessions:
         self._by_digest: dict[bytes, Session] = {}
         self._by_user: dict[str, dict[Session, None]] = {}
         """Each user's, oldest first."""
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], str] = {}
 
     def __len__(self) -> int:
         return len(self._by_digest)
@@ -196,9 +196,15 @@ class Sessions:
                 del self._by_user[session.username]
         session.ended = True
         task = asyncio.get_running_loop().create_task(session.end(reason))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._ending[task] = session.username
+        task.add_done_callback(self._ending.pop)
         return task
+
+    async def freed(self, username: str) -> None:
+        """Wait until the user's sessions that have ended have given back their memory."""
+        ending = [task for task, of in self._ending.items() if of == username]
+        if ending:
+            await asyncio.wait(ending)
 
     async def close(self, reason: str) -> None:
         """End every session."""

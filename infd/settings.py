@@ -105,7 +105,8 @@ def count(least: int, most: int = UINT32) -> Kind:
 
     def read(value: Any) -> int:
         if type(value) is not int or not least <= value <= most:
-            bound = f"{least} or more" if most == UINT32 else f"{least} to {most}"
+            too_large = type(value) is int and value > most
+            bound = f"{least} to {most}" if too_large or most != UINT32 else f"{least} or more"
             raise ValueError(f"must be a whole number, {bound}")
         return value
 

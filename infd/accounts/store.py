@@ -63,6 +63,11 @@ class Store:
             raise StoreError(
                 f"{folder}: holds no infd state; make it with: infd init --state {folder}"
             )
+        if not create and path.stat().st_size == 0:
+            raise StoreError(
+                f"{path} is empty: restore it from a backup, or begin anew with: "
+                f"infd init --state {folder}"
+            )
         _make_folder(folder, create=create)
         lock = _take_lock(folder)
         try:

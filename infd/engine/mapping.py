@@ -1,42 +1,23 @@
 """The pages of a model's weights.
 
-llama.cpp maps a file and copies those weights that it repacks for the processor. The mapping
-stays for the others, and all of its pages go on counting as the process's memory, so a repacked
-model takes its size twice. Given back, a page that is needed after all comes back from the page
-cache at its first use.
-
-The copy is read from one end to the other for every token. In huge pages that takes 1 to 3 % less
+They are read from one end to the other for every token. In huge pages that takes 1 to 3 % less
 time (a 1.1 B model on AVX2); gathering them takes 0.2 to 2.7 s for each GB, once.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# <sys/mman.h>. On a shared mapping of a file MADV_DONTNEED loses nothing.
-_MADV_DONTNEED, _MADV_HUGEPAGE, _MADV_COLLAPSE = 4, 14, 25
+_MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25  # <sys/mman.h>
 _HUGE = 2 << 20
 _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 # Weights are what is larger than this.
 _LEAST = 32 << 20
 # So much is gathered between two looks whether to go on.
 _PART = 64 << 20
-_FIRST_PART = re.compile(r"-00001-of-(\d{5})\.gguf\Z")  # llama.h, llama_split_path
-
-
-def give_back_pages(path: str) -> None:
-    """Give back this file's pages (a split file's: of all parts) as mapped here. Never raises."""
-    wanted = {os.path.realpath(part) for part in _parts(path)}
-    with suppress(OSError, ValueError):
-        for start, end, mode, name in _maps():
-            # Only what is shared and read-only: a changed private page would be undone.
-            if name in wanted and mode == "r--s":
-                _advise(start, end, _MADV_DONTNEED)
 
 
 def own_memory() -> list[tuple[int, int]]:
@@ -103,11 +84,3 @@ def _maps() -> Iterator[tuple[int, int, str, str]]:
             fields = line.rstrip("\n").split(maxsplit=5)
             start, end = (int(part, 16) for part in fields[0].split("-"))
             yield start, end, fields[1], fields[5] if len(fields) == 6 else ""
-
-
-def _parts(path: str) -> list[str]:
-    first = _FIRST_PART.search(path)
-    if first is None:
-        return [path]
-    stem, count = path[: first.start()], first[1]
-    return [f"{stem}-{n:05d}-of-{count}.gguf" for n in range(1, int(count) + 1)]

@@ -22,7 +22,7 @@ import structlog
 
 from infd.engine.errors import ModelFileError
 from infd.engine.library import captured_log, last_error, lib, supports_gpu
-from infd.engine.mapping import gather_pages, give_back_pages, own_memory
+from infd.engine.mapping import gather_pages, own_memory
 from infd.engine.options import ModelOptions
 from infd.engine.pace import Pace
 from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
@@ -129,6 +129,9 @@ class Model:
         _check_file(name)
         params = lib.llama_model_default_params()
         params.use_extra_bufts = extra_bufts
+        # Not mapped: whoever writes into a mapped file would end the daemon, or change what
+        # everybody is answered.
+        params.load_mode = lib.LLAMA_LOAD_MODE_NONE
         params.n_gpu_layers = options.n_gpu_layers
         if not options.n_gpu_layers and supports_gpu():
             # An empty list of devices. Otherwise llama.cpp would compute large prompts of any
@@ -162,11 +165,8 @@ class Model:
                 "the load was ended" if stopped else last_error(said) or "llama.cpp gave no reason"
             )
             raise ModelFileError(f"the model file {name} cannot be loaded: {why}")
-        copied = any("model buffer size" in line and "_Mapped" not in line for _, line in said)
         try:
-            if copied:
-                give_back_pages(name)
-                gather_pages(before, lambda: progress is None or progress(1.0))
+            gather_pages(before, lambda: progress is None or progress(1.0))
             model = cls(pointer, name, options)
         except BaseException:
             lib.llama_model_free(pointer)

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from infd.engine.errors import EngineError
@@ -181,7 +182,7 @@ def read(path: Path, key: str) -> Snapshot:
     """What `write` wrote with the same key. Raises SnapshotError: no such file, another key or
     version, too short, too long, changed since, or no memory for it."""
     try:
-        with FileIO(path, "rb") as file:
+        with FileIO(path, "rb", opener=_open_at_once) as file:
             return _read(path, file, key)
     except MemoryError:
         raise SnapshotError(f"{path} cannot be read: {_NO_MEMORY}") from None
@@ -189,7 +190,14 @@ def read(path: Path, key: str) -> Snapshot:
         raise SnapshotError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe in the file's place would be waited for otherwise, for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read(path: Path, file: FileIO, key: str) -> Snapshot:
+    if not S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise SnapshotError(f"{path} is no regular file")
     head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:
         raise SnapshotError(f"{path} is damaged: it is too short")

@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO
 
 MAGIC = b"GGUF"
@@ -48,6 +49,9 @@ def read_header(path: Path, *, part: bool = False) -> Header:
     Raises HeaderError; OSError if the file cannot be read.
     """
     # Read, not mapped: a mapped file that somebody cuts short meanwhile ends the process.
+    if not S_ISREG(path.stat().st_mode):
+        # Of a pipe not even the opening would end.
+        raise HeaderError("it is no regular file")
     with path.open("rb", buffering=2**18) as file:
         return _Reader(file).header(part)
 

@@ -84,7 +84,9 @@ class Verdicts:
                 entry["identity"]
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError
+        ) as error:  # fmt: skip
             _log.warning("probe results are unreadable", file=str(self._file), problem=str(error))
             return {}
         return dict(entries)

@@ -87,9 +87,8 @@ async def tokenize(call: Call) -> Result:
 async def detokenize(call: Call) -> Result:
     loaded = _tokenizing_model(call)
     tokens, model = call.keys["TOKENS"], loaded.model
-    for token in tokens:
-        if token >= model.info.n_vocab:
-            raise InfInvalidParams(f"TOKENS holds {token}; the model has {model.info.n_vocab}.")
+    if (largest := max(tokens, default=0)) >= model.info.n_vocab:
+        raise InfInvalidParams(f"TOKENS holds {largest}; the model has {model.info.n_vocab}.")
     text = await _on_model(
         loaded, len(tokens), lambda: b"".join(model.piece(token, special=True) for token in tokens)
     )

@@ -52,6 +52,8 @@ async def modify_accept_models(call: Call) -> Result:
         return authority.accepting(caller, target, wanted, mode, registered)
 
     user = await modify(call, decide)
+    # The contexts that it ended have given back their budget, as after an unload.
+    await call.daemon.changes_done()
     return Result({"MODEL": list(user.models)})
 
 

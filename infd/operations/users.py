@@ -55,6 +55,8 @@ async def delete_user(call: Call) -> Result:
         await accounts.delete(name, check=check)
     # A session that was opened while the deletion was written ends like the others.
     await end_sessions(call, call.daemon.sessions.of_user(name), "The user was deleted.")
+    # Those that ended with the deletion have given back their memory too.
+    await call.daemon.sessions.freed(name)
     return Result()
 
 

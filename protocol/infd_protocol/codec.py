@@ -20,6 +20,9 @@ MAX_MAP = 256
 MAX_CONTAINERS = 65536
 """Arrays and maps of one value. A frame of 16 MiB may spell 16 million of one byte each, which
 take 12 seconds and 1.2 GiB to make."""
+MAX_VALUES = 2**18
+"""Values in all arrays of a request, more than the tokens of nearly any context: 15 million, which
+a frame can spell, would hold up everybody else for seconds."""
 
 _WALKED = frozenset({list, dict, msgpack.Timestamp})
 _LONG = 64
@@ -28,6 +31,13 @@ _LONG = 64
 
 class Malformed(ValueError):
     """Not one well-formed value within bounds."""
+
+
+class Crowded(Malformed):
+    """There are too many values in its arrays."""
+
+    def __init__(self) -> None:
+        super().__init__(f"there are more than {MAX_VALUES} values in its arrays")
 
 
 class Misshapen(ValueError):
@@ -42,15 +52,19 @@ def _no_ext(code: int, data: bytes) -> NoReturn:
     raise Malformed("ext types are not used in this protocol")
 
 
-def _counter() -> Callable[[Any], Any]:
-    """A hook that refuses one container too many."""
-    left = MAX_CONTAINERS
+def _counter(most_values: int | None) -> Callable[[Any], Any]:
+    """A hook that refuses one container, or one value in arrays, too many."""
+    left, room = MAX_CONTAINERS, most_values
 
     def count(container: Any) -> Any:
-        nonlocal left
+        nonlocal left, room
         left -= 1
         if left < 0:
             raise Malformed(f"there are more than {MAX_CONTAINERS} arrays and maps")
+        if room is not None and type(container) is list:
+            room -= len(container)
+            if room < 0:
+                raise Crowded
         return container
 
     return count
@@ -65,23 +79,31 @@ def encode(value: Any) -> bytes:
     return packed
 
 
-def decode(body: bytes | bytearray | memoryview) -> Any:
-    """The one value in `body`. Raises Malformed."""
+def decode(body: bytes | bytearray | memoryview, *, most_values: int | None = None) -> Any:
+    """The one value in `body`. Raises Malformed. `most_values`: how many may be in its arrays."""
     # Each takes a byte at least: only a longer value can hold too many.
-    hook = _counter() if len(body) > MAX_CONTAINERS else None
+    hook = _counter(most_values) if len(body) > MAX_CONTAINERS else None
+    most = -1 if most_values is None else most_values
     try:
         value = msgpack.unpackb(
             body, raw=False, strict_map_key=False, max_map_len=MAX_MAP, ext_hook=_no_ext,
-            list_hook=hook, object_hook=hook,
+            list_hook=hook, object_hook=hook, max_array_len=most,
         )  # fmt: skip
     except Malformed:
         raise
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        if "max_array_len" in str(error) and _claimed(error) <= len(body):
+            raise Crowded from None
         raise Malformed(_reason(error)) from None
     kind = type(value)
     if kind in _WALKED:
         _check(value, kind, 1)
     return value
+
+
+def _claimed(error: Exception) -> int:
+    """How many values a refused array is to have, by msgpack's words."""
+    return int(str(error).partition(" ")[0])
 
 
 def _reason(error: Exception) -> str:
@@ -122,7 +144,11 @@ def is_seq(value: Any) -> bool:
 
 def decode_request(body: bytes | bytearray | memoryview) -> tuple[int, str, dict[str, Any], Any]:
     """`(seq, op, keys, data)`. Raises Malformed or Misshapen."""
-    seq, op, keys, data = _decode_four(body, "request")
+    try:
+        value = decode(body, most_values=MAX_VALUES)
+    except Crowded as error:
+        raise Misshapen(str(error), peek_seq(bytes(body[:6]))) from None
+    seq, op, keys, data = _four(value, "request")
     if type(op) is not str:
         raise Misshapen("the operation's name is not a str", seq)
     if seq == 0:
@@ -132,16 +158,13 @@ def decode_request(body: bytes | bytearray | memoryview) -> tuple[int, str, dict
 
 def decode_response(body: bytes | bytearray | memoryview) -> tuple[int, int, dict[str, Any], Any]:
     """`(seq, code, keys, data)`. Raises Malformed or Misshapen."""
-    seq, code, keys, data = _decode_four(body, "response")
+    seq, code, keys, data = _four(decode(body), "response")
     if type(code) is not int or not 0 <= code <= 0xFFFF:
         raise Misshapen("the code is no uint16", seq)
     return seq, code, keys, data
 
 
-def _decode_four(
-    body: bytes | bytearray | memoryview, what: str
-) -> tuple[int, Any, dict[str, Any], Any]:
-    value = decode(body)
+def _four(value: Any, what: str) -> tuple[int, Any, dict[str, Any], Any]:
     if type(value) is not list:
         raise Misshapen(f"a {what} is an array of four")
     if len(value) != 4:

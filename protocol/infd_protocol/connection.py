@@ -13,7 +13,8 @@ States and rules:
   Events are pulled one by one because the server may call `authenticate()` between two frames,
   which widens the limit before the next length is read.
 - A request's seq is in flight until its last response is sent (server) or received (client).
-  The server refuses a seq in flight, and more than `max_in_flight` of them.
+  The server refuses a seq in flight, more than `max_in_flight` of them, and more bytes of them
+  than `HELD_FACTOR` frames have at most.
 - A streamed request (STREAM=1 on an operation whose row says `streaming`) has responses until
   one with IS_SPECIAL=true or one that refuses.
 - seq 0 is the server's own: a `Response` with seq 0 tells the client why the connection ends.
@@ -101,7 +102,9 @@ class Connection:
         self._skip = 0
         self._skip_seq = 0
         self._seq = 0
-        self._in_flight: dict[int, bool] = {}
+        # At a client whether it is streamed, at the server its bytes.
+        self._in_flight: dict[int, int] = {}
+        self._held = 0
         self._limit = (
             max_frame * frames.SKIP_FACTOR
             if role is Role.CLIENT
@@ -184,7 +187,7 @@ class Connection:
     ) -> bytes:  # fmt: skip
         """The bytes of a response. With `last`, its seq may be used again."""
         if last:
-            self._in_flight.pop(seq, None)
+            self._held -= self._in_flight.pop(seq, 0)
         return frames.frame(codec.encode((seq, code, keys, data)))
 
     def refuse(self, seq: int, code: int, detail: str, **keys: Any) -> bytes:
@@ -211,7 +214,11 @@ class Connection:
         if len(self._in_flight) >= self.max_in_flight:
             detail = f"{self.max_in_flight} requests of this connection are unanswered; read first."
             return self._refuse(seq, codes.PKT_OVERLOADED, detail, close=False, RETRY_AFTER=1)
-        self._in_flight[seq] = False
+        if self._held and self._held + len(body) > self.max_frame * frames.HELD_FACTOR:
+            detail = f"{self._held} bytes of this connection's requests are unanswered; read first."
+            return self._refuse(seq, codes.PKT_OVERLOADED, detail, close=False, RETRY_AFTER=1)
+        self._in_flight[seq] = len(body)
+        self._held += len(body)
         return Request(seq, op, keys, data)
 
     def _too_long(self, length: int) -> Event | None:

@@ -51,9 +51,11 @@ def _limits() -> str:
             ("frame that is read past and answered", f"under {frames.SKIP_FACTOR} × `max_frame`"),
             ("time for a begun frame", f"{frames.FRAME_SECONDS:g} s"),
             ("unanswered requests of one connection", str(frames.MAX_IN_FLIGHT)),
+            ("their bytes together", f"{frames.HELD_FACTOR} × `max_frame`"),
             ("containers nested, the outer array counted", str(codec.MAX_DEPTH)),
             ("arrays and maps of one frame", str(codec.MAX_CONTAINERS)),
             ("entries of one map", str(codec.MAX_MAP)),
+            ("values in all arrays of a request", str(codec.MAX_VALUES)),
         ),
     )
 

@@ -21,10 +21,10 @@ def long_array(items: int, each: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("each", [b"\x90", b"\x80", b"\x91\x90"])
-def test_millions_of_containers_are_1021(
+def test_a_hundred_thousand_containers_and_more_are_1021(
     each: bytes, client: RawClient, shared_daemon: Daemon
 ) -> None:
-    body = request(long_array(1_000_000, each))
+    body = request(long_array(200_000, each))
     with Wire(shared_daemon) as wire:
         wire.request(1, "inf_get_context_ids", {"STOK": client.stok})
         assert wire.read() is not None
@@ -50,3 +50,33 @@ def test_a_long_list_of_numbers_passes(client: RawClient) -> None:
     times = 200_000 // len(tokens)
     answer = client.ok("inf_detokenize", MODEL="demo", TOKENS=tokens * times)
     assert answer.data == "Hello!" * times
+
+
+def test_millions_of_numbers_are_refused_and_the_connection_goes_on(
+    client: RawClient, shared_daemon: Daemon
+) -> None:
+    with Wire(shared_daemon) as wire:
+        wire.request(1, "inf_get_context_ids", {"STOK": client.stok})
+        assert wire.read() is not None
+        for array in (
+            long_array(codec.MAX_VALUES + 1, b"\x01"),
+            # In none of them too many, but in all together.
+            long_array(2, long_array(codec.MAX_VALUES // 2, b"\x01")),
+        ):
+            wire.send(frames.frame(request(array)))
+            answer = wire.read()
+            assert answer is not None
+            assert answer[:2] == (2, 1021)
+            assert f"more than {codec.MAX_VALUES} values" in answer[2]["DETAIL"]
+        wire.request(3, "inf_get_context_ids", {"STOK": client.stok})
+        last = wire.read()
+        assert last is not None
+        assert last[:2] == (3, 2000)
+
+
+def test_as_many_values_as_may_be_pass() -> None:
+    fits = codec.MAX_VALUES - 4  # less the request's own four
+    assert codec.decode_request(request(long_array(fits, b"\x01")))[0] == 2
+    with pytest.raises(codec.Misshapen, match="values in its arrays") as refused:
+        codec.decode_request(request(long_array(fits + 1, b"\x01")))
+    assert refused.value.seq == 2

@@ -114,6 +114,25 @@ def test_too_many_in_flight_are_refused_and_none_is_forgotten() -> None:
     assert events(connection, request(5)) == [Request(5, "inf_hello", {}, None)]
 
 
+def test_too_many_bytes_in_flight_are_refused_but_one_request_never_is() -> None:
+    connection = Connection(Role.SERVER, max_frame=1000)
+    connection.authenticate()
+    longest = [request(seq, data="x" * 900) for seq in range(1, 8)]
+    found = events(connection, b"".join(longest))
+    assert [type(event) for event in found] == [Request] * 4 + [Refusal] * 3
+    for refusal in found[4:]:
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, refusal.close) == (codes.PKT_OVERLOADED, False)
+        assert "unanswered" in refusal.detail
+    connection.send_response(2, 2000, {})
+    assert [type(event) for event in events(connection, longest[4] + longest[5])] == [
+        Request, Refusal,
+    ]  # fmt: skip
+    for seq in (1, 3, 4, 5):
+        connection.send_response(seq, 2000, {})
+    assert [type(event) for event in events(connection, longest[6])] == [Request]
+
+
 def test_the_limit_is_short_until_a_session_is_named() -> None:
     long = request(1, data="x" * frames.UNAUTHENTICATED_FRAME)
     connection = Connection(Role.SERVER)

@@ -66,6 +66,9 @@ class World:
         await self.sessions.close("The test is over.")
         self.accounts.close()
 
+    async def changes_done(self) -> None:
+        """Nothing is ended beside."""
+
     @staticmethod
     def now() -> float:
         """The loop's clock."""
