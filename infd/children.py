@@ -33,8 +33,9 @@ def environment(**more: str) -> dict[str, str]:
     return kept | more
 
 
-def end_with_parent(parent: int) -> None:
-    """In a child: be killed when the process `parent`, which started it, ends in whatever way."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """In a child: be killed, by the signal `number`, when the process `parent`, which started it,
+    ends in whatever way."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

@@ -104,7 +104,7 @@ class ModelConfig:
     n_gpu_layers: int = setting(
         integer(-1),
         0,
-        "Layers that are computed on a GPU, one call at a time; -1 is all of them.",
+        "Layers that are computed on a GPU, a few calls at a time; -1 is all of them.",
     )
     lookup: int = setting(
         count(0, MOST_LOOKUP), 0,

@@ -43,9 +43,7 @@ class Daemon:
         self.cores = config.cores or usable_cores()
         self.scheduler = Scheduler(self.cores, slice_ms=config.slice_ms)
         self.quotas = Quotas(self.scheduler)
-        # llama.cpp spreads a model over all GPUs that it sees, so together they are one device,
-        # which computes for one context at a time.
-        self.device = Scheduler(1, slice_ms=config.slice_ms)
+        self.device = Scheduler.of_gpus(slice_ms=config.slice_ms)
         self.device_quotas = Quotas(self.device)
         self.sessions = Sessions(config)
         self.metrics = Metrics()
@@ -105,6 +103,11 @@ class Daemon:
     def quotas_for(self, model: Model) -> Quotas:
         """The users' quotas at what computes the model: the cores, or the device."""
         return self.device_quotas if model.on_gpu else self.quotas
+
+    def processor_seconds(self, username: str) -> float:
+        """What the user's contexts have computed, at the cores and at the device."""
+        books = (self.quotas, self.device_quotas)
+        return sum(quotas.processor_seconds(username) for quotas in books)
 
     def contexts(self) -> list[Context]:
         """All contexts of all sessions."""

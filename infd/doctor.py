@@ -65,7 +65,9 @@ def _library() -> Iterator[Finding]:
     try:
         version = metadata.version("llama-cpp-python")
     except metadata.PackageNotFoundError:
-        yield Finding("bad", "llama-cpp-python is not installed")
+        yield Finding(
+            "bad", "llama-cpp-python is not installed: in infd's folder, pip install '.[server]'"
+        )
         return
     if uses_openmp(_library_folder()):
         yield Finding(

@@ -40,7 +40,7 @@ class Quotas:
             self._by_user[user.username] = quota
         together = max(1, min(user.max_proc_threads, self.cores))
         quota.share.max_threads = together
-        quota.limits.threads = max(1, min(user.proc_threads, together))
+        quota.limits.threads = max(1, min(user.proc_threads, together, self._scheduler.widest))
         batch = user.batch_set or DEFAULT_BATCH
         quota.limits.batch = max(1, min(batch, user.ctxlength or batch))
         return quota

@@ -68,11 +68,14 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
             from infd.stopped import StoppedDaemon
 
             listing = _refusals_explained("", "infd serve --check")
-            with accounts, _plainly(), warnings_told(), listing:
-                yield StoppedDaemon(accounts, Registry(settings).names)
-            if not named:
-                print(f"infd: this was in {settings.state}, on which no daemon runs (--state DIR "
-                      "names another folder)", file=sys.stderr)  # fmt: skip
+            try:
+                with accounts, _plainly(), warnings_told(), listing:
+                    yield StoppedDaemon(accounts, Registry(settings).names)
+            finally:
+                # Also where it failed: that may be because another folder was meant.
+                if not named:
+                    print(f"infd: this was in {settings.state}, on which no daemon runs (--state "
+                          "DIR names another folder)", file=sys.stderr)  # fmt: skip
             return
         address = Address(*whereabouts(settings))
     else:

@@ -81,7 +81,7 @@ class Server:
         daemon = Daemon(self.config, self._accounts)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             # Under nohup the terminal's end is to be passed over.
-            if signal.getsignal(number) != signal.SIG_IGN:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 loop.add_signal_handler(number, self._on_signal, number)
         servers: list[asyncio.Server] = []
         try:
@@ -137,6 +137,8 @@ class Server:
         daemon.stopping = True
         for server in servers:
             server.close()
+        if runs := daemon.runs():
+            log.info("waiting for runs", runs=runs, at_most_seconds=self.config.drain)
         await _drained(daemon, self.config.drain)
         for context in daemon.contexts():
             context.abort("The daemon is shutting down.")

@@ -152,12 +152,17 @@ class Sessions:
         return iter(list(self._by_digest.values()))
 
     def create(self, user: User, address: str = "") -> tuple[Session, str]:
-        """A new session and its token. Raises InfMaximumClients."""
+        """A new session and its token. One that the user has left behind, with no connection and
+        no context, gives way to it. Raises InfMaximumClients."""
         mine = self._by_user.get(user.username, {})
         if len(mine) >= self.config.max_sessions_per_user:
-            raise InfMaximumClients(
-                f"User {user.username} has {len(mine)} sessions already; end one first."
-            )
+            left = next((s for s in self.detached() if s in mine and not s.contexts), None)
+            if left is None:
+                raise InfMaximumClients(
+                    f"User {user.username} has {len(mine)} sessions already, each with a "
+                    f"connection or a context; end one first."
+                )
+            self.end_soon(left, "The session gave way to a new one.")
         if len(self._by_digest) >= self.config.max_sessions:
             raise InfMaximumClients(f"The daemon has {len(self)} sessions already; try later.")
         stok = secrets.token_urlsafe(STOK_BYTES)

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from infd_client._results import ExecNextResult
-from infd_client.failures import ConnectionLost
+from infd_client.failures import ClientError, ConnectionLost
 from infd_client.stream import Stream
 from infd_client.turns import SMALLEST, ChatBase, check_keywords, choose, fitting
 from infd_protocol.errors import (
@@ -25,6 +25,7 @@ from infd_protocol.errors import (
     InfContextIdMismatch,
     InfdError,
     InfModelContextFull,
+    InfSessionTokenMismatch,
 )
 
 if TYPE_CHECKING:
@@ -127,15 +128,15 @@ class Chat(ChatBase):
         self._turns.clear()
 
     def close(self) -> None:
-        """Free the context."""
+        """Free the context; one that is gone already, alone or with its session, is free."""
         self._stream = None
         self._turns.clear()
         if self.ctxid is not None:
             ctxid, self.ctxid = self.ctxid, None
-            try:
-                self._client.inf_destroy_context(ctxid=ctxid)
-            except ConnectionLost:  # whether it was done is unknown, so it is done again
-                with suppress(InfContextIdMismatch):
+            with suppress(InfContextIdMismatch, InfSessionTokenMismatch):
+                try:
+                    self._client.inf_destroy_context(ctxid=ctxid)
+                except ConnectionLost:  # whether it was done is unknown, so it is done again
                     self._client.inf_destroy_context(ctxid=ctxid)
 
     def __enter__(self) -> Self:
@@ -147,7 +148,15 @@ class Chat(ChatBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        elif isinstance(error, ConnectionLost):
+            # Nobody is there to be asked; the context ends with its session.
+            self.ctxid = self._stream = None
+        else:
+            # What went wrong in the block is what its writer wants to hear of.
+            with suppress(InfdError, ClientError):
+                self.close()
 
     def _id(self) -> int:
         ctxid = self.open().ctxid

@@ -18,6 +18,7 @@ from infd_client import Client, Result, codes
 from infd_protocol.operations import OPERATIONS, Operation, resolve
 from infd_repl import access
 from infd_repl.keyvalues import SECRET, parse_words
+from infd_repl.plain import standard_input
 
 
 def find(name: str) -> Operation:
@@ -53,7 +54,7 @@ def call(given: argparse.Namespace) -> int:
             raise ValueError(f"{name} on the command line is seen by others: use {name}=@FILE.")
     keys, data = parse_words(row, given.words)
     if given.data is not None:
-        data = sys.stdin.read() if given.data == "-" else given.data
+        data = standard_input() if given.data == "-" else given.data
     with access.client_for(given) as client:
         return _call(client, given, row, keys, data)
 

@@ -6,9 +6,10 @@ import argparse
 import sys
 from typing import Any
 
-from infd_client import Chat, Client, ExecTokenLimitExceeded
+from infd_client import Chat, Client, ExecTokenLimitExceeded, Stream
 from infd_repl import access, models
-from infd_repl.plain import one_line, plain
+from infd_repl.plain import one_line, plain, standard_input
+from infd_repl.problems import CUT
 
 
 def sampling_of(given: argparse.Namespace) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def _chat(client: Client, given: argparse.Namespace) -> Chat:
 
 def ask(given: argparse.Namespace) -> int:
     """One message, its reply as it comes; the message `-` is standard input."""
-    text = sys.stdin.read() if given.text == "-" else given.text
+    text = standard_input() if given.text == "-" else given.text
     if not text.strip():
         raise ValueError("The message is empty.")
     shown = plain if sys.stdout.isatty() else str
@@ -35,7 +36,8 @@ def ask(given: argparse.Namespace) -> int:
     with access.client_for(given) as client:
         chat = _chat(client, given)
         try:
-            for piece in chat.send(text):
+            stream = chat.send(text)
+            for piece in stream:
                 sys.stdout.write(shown(piece))
                 sys.stdout.flush()
                 last = piece
@@ -43,6 +45,7 @@ def ask(given: argparse.Namespace) -> int:
             access.leave(client)
     if not last.endswith("\n"):
         print(flush=True)
+    _tell_if_cut(stream)
     return 0
 
 
@@ -65,10 +68,18 @@ def lines(given: argparse.Namespace) -> int:
 
 def _reply(chat: Chat, text: str) -> str:
     try:
-        return chat.send(text).read()
+        stream = chat.send(text)
     except ExecTokenLimitExceeded:
         if len(chat.history) == 0:
             raise
-    print("infc: the conversation has filled the context and begins anew", file=sys.stderr)
-    chat.clear()
-    return chat.send(text).read()
+        print("infc: the conversation has filled the context and begins anew", file=sys.stderr)
+        chat.clear()
+        stream = chat.send(text)
+    reply = stream.read()
+    _tell_if_cut(stream)
+    return reply
+
+
+def _tell_if_cut(stream: Stream) -> None:
+    if stream.result is not None and stream.result.finish_reason == "length":
+        print(f"infc: {CUT}", file=sys.stderr)

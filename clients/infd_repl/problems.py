@@ -19,6 +19,8 @@ from infd_repl.plain import one_line
 REPORTED = (InfdError, ClientError, ProtocolError, ValueError, OSError)
 """What a person may bring about, or meet; anything else is a fault of this program."""
 
+CUT = "The reply was cut: the context or max_tokens is used up."
+
 _HINTS: dict[type[InfdError], str] = {
     InfModelIsNotAccessible: "see /models, or ask an administrator for access",
     InfModelNameMismatch: "/models lists them, and which are loaded",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from infd_client import (
     Client,
+    InfAuthorizationFailed,
     InfContextHalted,
     InfContextIdMismatch,
     InfdError,
@@ -23,10 +24,15 @@ from infd_repl import access, commands, models, piped
 from infd_repl.conversation import Conversation
 from infd_repl.interrupts import Interrupts
 from infd_repl.plain import one_line
-from infd_repl.problems import REPORTED, explain
+from infd_repl.problems import CUT, REPORTED, explain
 from infd_repl.prompt import Prompt
 from infd_repl.terminal import undisturbed
 from infd_repl.view import View
+
+_GONE: dict[type[BaseException], str] = {
+    InfSessionTokenMismatch: "Your session is over (was the daemon restarted?).",
+    InfContextIdMismatch: "Your context is gone (was its model unloaded?).",
+}
 
 _NEWS = {
     "lost": "The connection was lost; reconnecting …",
@@ -35,12 +41,26 @@ _NEWS = {
 }
 
 
+class News:
+    """What becomes of the connection, told to the person as it changes."""
+
+    def __init__(self, view: View) -> None:
+        self.away = False
+        """Whether there is no connection now."""
+        self._view = view
+
+    def __call__(self, change: str) -> None:
+        self.away = change != "back"
+        self._view.notice(_NEWS[change])
+
+
 class Repl:
     """One talk at a terminal."""
 
-    def __init__(self, talk: Conversation, view: View) -> None:
+    def __init__(self, talk: Conversation, view: View, news: News) -> None:
         self.talk = talk
         self.view = view
+        self._news = news
         self._prompt = Prompt(talk)
 
     def run(self) -> None:
@@ -77,12 +97,14 @@ class Repl:
                         shown += len(piece.encode())
         except KeyboardInterrupt:
             self.view.end_line()
+            if self._news.away:
+                self.view.notice("It is stopped when the daemon is there again. Ctrl-C: not so.")
             self._stop(stream, shown)
             self.view.notice("Stopped.")
         finally:
             self.view.end_line()
         if stream.result is not None and stream.result.finish_reason == "length":
-            self.view.notice("The reply was cut: the context or max_tokens is used up.")
+            self.view.notice(CUT)
         self.talk.refresh()
 
     def _stop(self, stream: Stream, shown: int) -> None:
@@ -118,19 +140,23 @@ class Repl:
         work: Callable[[], None],
     ) -> None:  # fmt: skip
         """Do it; if the session or context is gone, once more in a new one. `again` says so, in
-        words for people; the refusal itself is shown only if `again` fails too."""
+        words for people; what is gone is told here only if `again` fails too."""
         try:
             work()
         except gone as error:
             try:
                 again()
             except REPORTED:
-                self.view.problem(explain(error))
+                self.view.problem(_GONE.get(type(error)) or explain(error))
                 raise
             work()
 
     def _log_in_again(self, *, sends: bool = False) -> None:
-        self.talk.log_in_again()
+        try:
+            self.talk.log_in_again()
+        except InfAuthorizationFailed as error:
+            error.detail += " If you have a new access token, leave and start infc with it."
+            raise
         then = ", and your message is sent again" if sends else ""
         self.view.notice(
             "Your session was over (was the daemon restarted?), so you are logged in again: "
@@ -176,15 +202,18 @@ def _choose(client: Client, wanted: str | None, view: View) -> str:
     found = wanted or models.only_one(client, names)
     while found is None:
         view.line(f"Models: {', '.join(names)}")
-        answer = input("Which one? ").strip()
+        answer = input("Which one? ").strip().removeprefix("/model ").strip()
         found = answer if answer in names else None
+        if found is None and answer:
+            view.line(f"There is no model {answer} for you.")
     return found
 
 
 def start(given: argparse.Namespace) -> int:
     """Connect, choose a model, talk; the exit status."""
     view = View()
-    with access.client_for(given, lambda change: view.notice(_NEWS[change])) as client:
+    news = News(view)
+    with access.client_for(given, news) as client:
         try:
             username, token = access.log_in(client, given, ask=True)
             talk = Conversation(
@@ -201,7 +230,7 @@ def start(given: argparse.Namespace) -> int:
                 view.problem(explain(error, hints=True))
                 where = "no context yet"
             view.notice(f"infd at {client.address}, {where}. /help lists commands, Ctrl-D leaves.")
-            Repl(talk, view).run()
+            Repl(talk, view, news).run()
         except EOFError:
             print(file=sys.stderr)
         finally:

@@ -48,7 +48,7 @@ def init(
     with OfflineAccounts(state_dir, create=True) as accounts:
         if accounts.users():
             raise StoreError(
-                f"{state_dir}: holds users already; for a lost token: "
+                f"{state_dir}: holds users already; for a lost token, while no daemon runs on it: "
                 f"infd user token NAME --state {state_dir}"
             )
         return accounts.create(first, token)

@@ -62,7 +62,7 @@ class Served:
         self._cores = cores
         self._model = Model.load(path, options=self._options)
         self._renderer = Renderer(self._model)
-        self._scheduler = Scheduler(1 if self._model.on_gpu else cores)
+        self._scheduler = Scheduler.of_gpus() if self._model.on_gpu else Scheduler(cores)
         self._variants: dict[ModelOptions, Model] = {self._options: self._model}
         self._batch: Batch | None = None
         self._workers: dict[_Key, list[Worker]] = {}
@@ -123,7 +123,7 @@ class Served:
             self._batch = Batch(model, self._scheduler, "bench")
         worker = Worker(
             model, self._scheduler, Share(f"user {number}", self._scheduler.cores),
-            Limits(threads=self._scheduler.cores, batch=0), ctxsize=ctxsize,
+            Limits(threads=self._scheduler.widest, batch=0), ctxsize=ctxsize,
             renderer=self._renderer, name=f"bench {number}",
             batch=self._batch if placement == "batched" else None,
         )  # fmt: skip

@@ -151,13 +151,19 @@ def _talk(daemon: subprocess.Popen[bytes], address: str, token: str) -> int:
     if sys.stdin.isatty():
         # The terminal sends Ctrl-C to both; it means the REPL, which knows what to do.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getpid()
+
+    def in_child() -> None:
+        # What this process ignores, a child would ignore too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        children.end_with_parent(parent, signal.SIGTERM)
+
     repl = subprocess.Popen(
         children.command("infd_repl"),
         env=children.environment(
             INFD_URL=f"infd://{ADMIN}@{address}", INFD_TOKEN=token, INFD_MODEL=MODEL
         ),
-        # What this process ignores, a child would ignore too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=in_child,
     )
     try:
         _wait_for_either(repl, daemon)

@@ -270,7 +270,7 @@ class BatchEngine:
         """Wait for the cores: as many threads as the members' users may have together. Whose step
         it is uses up that time, as `parts` says."""
         want = sum(max(1, share.max_threads) for share, _ in parts)
-        want = min(self._scheduler.cores, want)
+        want = min(self._scheduler.widest, want)
         turn = self._turn
         turn.here()
         turn.rearm()

@@ -38,6 +38,9 @@ _MOST_TOKENS = 2**31 - 256
 _strlen = lib.ggml_abort_callback(ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value)
 
 
+_NO_FLASH = "Flash Attention not supported, set to disabled"
+
+
 class Decoded(enum.Enum):
     """How a decode ended."""
 
@@ -135,6 +138,7 @@ def create(
     check_size(model, ctxsize, n_ubatch, slots)
     params = lib.llama_context_default_params()
     flash = flash or model.flash_attention(ctxsize, n_ubatch, together=together)
+    flash = flash and not model.flash_refused
     if not flash:
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     elif model.options.flash_attention == "on":
@@ -167,6 +171,13 @@ def create(
             f"llama.cpp made no context of {ctxsize} tokens: "
             + (last_error(said) or "it gave no reason")
         )
+    if model.on_gpu and flash and any(_NO_FLASH in line for _, line in said):
+        # Made once more without, as the later ones: its cache is laid out for flash attention.
+        model.flash_refused = True
+        lib.llama_free(pointer)
+        model.closed()
+        return create(model, ctxsize=ctxsize, n_ubatch=n_ubatch, n_batch=n_batch,
+                      slots=slots if together else 0)  # fmt: skip
     flag = ctypes.create_string_buffer(2)
     lib.llama_set_abort_callback(pointer, _strlen, ctypes.cast(flag, ctypes.c_void_p))
     # Without flash attention llama.cpp keeps the values transposed.

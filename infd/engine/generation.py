@@ -220,7 +220,7 @@ class Engine(EngineState):
             self.turn.release()
 
     def _want(self) -> int:
-        return max(1, min(self.limits.threads, self.share.max_threads, self._scheduler.cores))
+        return max(1, min(self.limits.threads, self.share.max_threads, self._scheduler.widest))
 
     def _evaluate(
         self,
@@ -271,7 +271,7 @@ class Engine(EngineState):
         decode, share = context.decode_one, self.share
         keep, acquire = self.turn.keep, self.turn.acquire
         limits, scheduler, run_ahead = self.limits, self._scheduler, self.run_ahead
-        cores = scheduler.cores
+        cores = scheduler.widest
         end_tokens, clock = self.model.end_tokens, perf_counter
         take = delivery.take
         made = 0

@@ -108,6 +108,8 @@ class Model:
         """Whether a GPU computes it: then contexts wait for the device, not for cores."""
         self.decode: Callable[[Any, Any], int] = _decode if self.on_gpu else lib.llama_decode
         """llama_decode that returns when everything is computed."""
+        self.flash_refused = False
+        """Whether llama.cpp found that the GPU has no flash attention for its heads."""
 
     @classmethod
     def load(
@@ -212,6 +214,10 @@ class Model:
         compute = rows * (4 * (4 * info.n_embd + 2 * ff) + 8 * n_ctx) + 4 * info.n_vocab
         if not self.flash_attention(ctxsize, n_ubatch):
             compute += self._score_bytes(ctxsize, n_ubatch)
+        if self.on_gpu:
+            # The same buffers lie at both ends of the bus; and whether its flash attention takes
+            # the model's heads is seen with the first context.
+            compute += compute // 4
         return cache + compute + _GRAPH_BYTES
 
     def flash_attention(self, ctxsize: int, n_ubatch: int, *, together: bool = False) -> bool:
@@ -226,8 +232,10 @@ class Model:
         """
         if self.options.flash_attention != "auto":
             return self.options.flash_attention == "on"
-        if self.options.kv.quantised or self.on_gpu:
+        if self.options.kv.quantised:
             return True
+        if self.on_gpu:
+            return not self.flash_refused
         if not together and self.info.n_embd <= _TINY and padded(ctxsize) <= _SHORT:
             return True
         return self._score_bytes(ctxsize, n_ubatch) > _MOST_SCORE_BYTES

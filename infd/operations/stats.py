@@ -35,6 +35,7 @@ def get_server_stats(call: Call) -> Result:
     }
     if call.user.is_super:
         daemon.scheduler.settle()
+        daemon.device.settle()
         keys["USERS"] = [_user_stats(call, user.username) for user in daemon.accounts.users()]
     return Result(keys)
 
@@ -47,6 +48,6 @@ def _user_stats(call: Call, username: str) -> dict[str, Any]:
         "SESSIONS": len(call.daemon.sessions.of_user(username)),
         "CONTEXTS": len(contexts),
         "RUNS": sum(context.busy for context in contexts),
-        "PROCESSOR_MS": _count(1000 * call.daemon.quotas.processor_seconds(username)),
+        "PROCESSOR_MS": _count(1000 * call.daemon.processor_seconds(username)),
         **_totals(totals),
     }

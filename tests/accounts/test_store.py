@@ -155,6 +155,15 @@ def test_a_damaged_file_is_refused(tmp_path: Path, junk: bytes) -> None:
     assert (tmp_path / DATABASE).read_bytes() == junk
 
 
+def test_an_empty_file_is_no_store_but_one_may_be_begun_in_it(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(StoreError) as error:
+        Store.open(tmp_path)
+    one_line(error, tmp_path / DATABASE, "empty")
+    Store.open(tmp_path, create=True).close()
+    Store.open(tmp_path).close()
+
+
 def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store = Store.open(tmp_path, create=True)
     store.close()

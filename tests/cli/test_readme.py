@@ -31,7 +31,7 @@ def blocks(language: str, section: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-SERVING, SHELL = blocks("sh", "Five minutes")[1:3]
+SERVING, LIMITS, SHELL = blocks("sh", "Five minutes")[1:4]
 (PROGRAM,) = blocks("python", "Five minutes")
 
 
@@ -108,6 +108,18 @@ def test_the_shell(desk: Desk) -> None:
     reply, described = desk.type(SHELL, "ada").splitlines()
     assert reply
     assert '"ARCHITECTURE": "llama"' in described
+
+
+def test_what_a_user_may_is_changed(desk: Desk) -> None:
+    limits, prompt, show, token = LIMITS.splitlines()
+    for line in (limits, prompt):
+        desk.type(line, "admin")
+    shown = desk.type(show, "admin")
+    for line in ("8192", "256", "Answer in one sentence."):
+        assert line in shown
+    before, desk.tokens["ada"] = desk.tokens["ada"], desk.type(token, "admin").strip()
+    assert desk.tokens["ada"] != before
+    assert '"ARCHITECTURE": "llama"' in desk.type(SHELL, "ada")
 
 
 def test_its_first_line_ends_in_a_talk_and_its_second_runs_the_tests() -> None:

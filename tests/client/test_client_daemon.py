@@ -109,6 +109,44 @@ async def test_nor_can_an_asynchronous_one(daemon):
         await client.inf_destroy_session()
 
 
+class OwnError(Exception):
+    """What a block may raise."""
+
+
+def test_a_chat_whose_context_is_gone_is_left_in_peace_and_hides_no_error(daemon):
+    with Client(daemon.host, daemon.port, username="admin", token=daemon.admin) as client:
+        client.login()
+
+        def left(end, error=None):
+            with client.chat(model="demo", ctxsize=256) as chat:
+                end(chat)
+                if error is not None:
+                    raise error
+
+        left(lambda chat: client.inf_destroy_context(ctxid=chat.ctxid))
+        left(lambda _: client.inf_destroy_session())
+        client.login()
+        with pytest.raises(OwnError):
+            left(lambda _: client.inf_destroy_session(), OwnError())
+
+
+async def test_so_is_an_asynchronous_one(daemon):
+    where = (daemon.host, daemon.port)
+    async with AsyncClient(*where, username="admin", token=daemon.admin) as client:
+
+        async def left(error=None):
+            await client.login()
+            async with client.chat(model="demo", ctxsize=256):
+                await client.inf_destroy_session()
+                if error is not None:
+                    raise error
+
+        await left()
+        with pytest.raises(OwnError):
+            await left(OwnError())
+
+
+
 def test_regenerate_edit_and_clear(client):
     with client.chat(model="demo", ctxsize=1024, system="Be brief.", **LONG) as chat:
         first = chat.send("My name is Ada.").read()

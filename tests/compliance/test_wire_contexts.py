@@ -143,8 +143,10 @@ def test_a_lowered_limit_binds_new_contexts_only(people: People) -> None:
 def test_revoking_a_model_ends_the_contexts_on_it(people: People) -> None:
     user = people.user(models=("demo",), CTXLENGTH=512, ACCLIMIT=2)
     with user.enter() as client:
+        before = people.root.ok("inf_get_model_info", MODEL="demo").keys["BUDGET_USED"]
         ctxid = client.context(size=256)
         people.root.ok("inf_modify_user_accept_models", USERNAME=user.username, MODEL=["twin"])
+        assert people.root.ok("inf_get_model_info", MODEL="demo").keys["BUDGET_USED"] == before
         client.refused(2014, "inf_create_context", MODEL="demo", CTXSIZE=64)
         client.refused(2005, "exec_next", CTXID=ctxid)
         assert client.ok("inf_get_context_ids").keys["CTXID"] == []

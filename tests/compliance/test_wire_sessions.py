@@ -134,14 +134,33 @@ def test_more_sessions_than_allowed_are_2001() -> None:
     with short(max_sessions_per_user=2, max_sessions=4) as daemon, People(daemon) as people:
         ada, bob = people.user(), people.user()
         with ada.enter() as client:
-            ada.enter().close()
-            client.refused(2001, "inf_access_request", USERNAME=ada.username, ACCTOK=ada.token)
-            with bob.enter() as other:
+            with ada.enter():
+                client.refused(2001, "inf_access_request", USERNAME=ada.username, ACCTOK=ada.token)
+            with ada.enter(), bob.enter() as other:
                 other.refused(2001, "inf_access_request", USERNAME=bob.username, ACCTOK=bob.token)
                 other.ok("inf_destroy_session")
                 client.ok("inf_destroy_session")
             client.stok = None
             client.login(ada.username, ada.token)
+
+
+def test_a_session_that_was_left_behind_gives_way_unless_it_has_a_context() -> None:
+    with short(max_sessions_per_user=2) as daemon, RawClient(daemon) as client:
+        client.login("admin", daemon.admin)
+        keys = {"USERNAME": "admin", "ACCTOK": daemon.admin}
+        for _ in range(3):
+            with RawClient(daemon).login("admin", daemon.admin) as left:
+                pass
+        with RawClient(daemon, left.stok) as again:
+            again.ok("inf_get_context_ids")
+            again.context(size=64)
+        until(lambda: connections_of(client, "admin") == [0, 1])
+        client.refused(2001, "inf_access_request", **keys)
+
+
+def connections_of(client: RawClient, username: str) -> list[int]:
+    sessions = client.ok("inf_get_sessions", USERNAME=username).keys["SESSIONS"]
+    return sorted(session["CONNECTIONS"] for session in sessions)
 
 
 def test_an_unused_session_without_a_connection_ends() -> None:

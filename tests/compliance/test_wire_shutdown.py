@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,16 @@ def wait_until_closed(daemon: Daemon) -> None:
             socket.create_connection((daemon.host, daemon.port)).close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.fixture
+def as_from_a_terminal() -> Iterator[None]:
+    """What is started heeds SIGHUP, also where this process was started with nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("as_from_a_terminal")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_run_is_read_to_its_end(script: Script, number: signal.Signals) -> None:
     """Held in the middle when the signal comes; new runs and connections are refused then."""
     with scripted(script, drain=3600) as daemon:

@@ -179,6 +179,18 @@ def test_deleting_ends_the_users_sessions(people: People) -> None:
     people.root.refused(2021, "inf_get_user", USERNAME=target.username)
 
 
+def test_a_deleted_users_budget_is_free_at_once(people: People) -> None:
+    before = people.root.ok("inf_get_model_info", MODEL="endless").keys["BUDGET_USED"]
+    target = people.user(models=("endless",), CTXLENGTH=4096, ACCLIMIT=2)
+    with target.enter() as client:
+        for _ in range(4):
+            ctxid = client.context("endless", 4096)
+            client.execute(ctxid, client.say(ctxid, "go"))
+        people.root.ok("inf_delete_user", USERNAME=target.username, ACCTOK=people.daemon.admin)
+        held = people.root.ok("inf_get_model_info", MODEL="endless").keys["BUDGET_USED"]
+        assert held == before
+
+
 def test_a_new_token_ends_the_other_sessions(people: People) -> None:
     user = people.user()
     with user.enter() as other, user.enter() as client:

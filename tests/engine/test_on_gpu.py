@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,33 +57,38 @@ def renderers(models: Callable[[str], Model]) -> Iterator[Callable[[str], Render
         renderer.close()
 
 
-def buffers(load: Callable[[], Model], make_one: Callable[[Model], object]) -> set[str]:
-    """Where llama.cpp put a model's weights and a context's caches, as it names the places."""
-    with captured_log() as said:
-        model = load()
-    with captured_log() as said_later:
-        made = make_one(model)
-    lines = [line for _, line in [*said, *said_later] if " buffer size" in line]
-    made.close()  # type: ignore[attr-defined]
-    model.close()
-    return {line.split(": ", 1)[1].split()[0] for line in lines}
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where llama.cpp puts weights and caches, as it names the places."""
+    found: list[str] = []
+
+    @contextmanager
+    def remembered() -> Iterator[list[tuple[int, str]]]:
+        with captured_log() as said:
+            yield said
+        found.extend(line.split()[1] for _, line in said if " buffer size" in line)
+
+    monkeypatch.setattr("infd.engine.model.captured_log", remembered)
+    monkeypatch.setattr("infd.engine.context.captured_log", remembered)
+    return found
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_layers_are_where_they_were_asked_for(folder: Path, together: bool) -> None:
-    file = make(folder, "demo")
-
-    def context(model: Model) -> object:
+def test_layers_are_where_they_were_asked_for(
+    folder: Path, places: list[str], together: bool
+) -> None:
+    for options in (ON_GPU, ModelOptions(n_gpu_layers=0)):
+        places.clear()
+        model = Model.load(make(folder, "demo"), options=options)
         if together:
-            return Instance(model, slots=2, ctxsize=256)
-        return LlamaContext(model, ctxsize=256, n_ubatch=256)
-
-    there = buffers(lambda: Model.load(file, options=ON_GPU), context)
-    assert any(place.startswith("CUDA0") for place in there)
-    # Not even what llama.cpp would compute on a GPU by itself: a large prompt.
-    here = buffers(lambda: Model.load(file), context)
-    assert here
-    assert not any("CUDA" in place for place in here)
+            Instance(model, slots=2, ctxsize=256).close()
+        else:
+            LlamaContext(model, ctxsize=256, n_ubatch=256).close()
+        model.close()
+        assert len(places) > 2
+        # Without layers there, not even what llama.cpp computes there by itself: a large prompt.
+        assert any(place.startswith("CPU") for place in places) or options is ON_GPU
+        assert all(place.startswith("CPU") for place in places) == (options is not ON_GPU)
 
 
 async def test_a_reply_is_that_of_the_plain_loop(bench: Bench, models: Models) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import stat
 from collections.abc import Callable
@@ -180,6 +181,10 @@ def test_what_cannot_be_written_or_read_says_why(tmp_path: Path, models: Models)
     with pytest.raises(SnapshotError, match="of another model, library or setting"):
         read(tmp_path / "kv", KEY + "!")
     context.close()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SnapshotError, match="is no regular file"):
+        read(tmp_path / "pipe", KEY)
+    (tmp_path / "pipe").unlink()
     # A limit on the size of files stands for a full disk.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def test_a_mangled_header_is_an_answer_or_refused(
     path.write_bytes(data)
     with contextlib.suppress(HeaderError):
         assert read_header(path).parameters >= 0
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(HeaderError, match="no regular file"):
+        read_header(tmp_path / "pipe.gguf")
 
 
 @pytest.mark.parametrize(

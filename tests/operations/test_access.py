@@ -49,6 +49,8 @@ async def test_logging_in_opens_a_session_of_this_connection(world: World) -> No
     assert connection.sessions == {session}
     again = await world.call(None, "inf_access_request", **ADA)
     assert again.keys["STOK"] != result.keys["STOK"]
+    # The one that was there before is nobody's any more.
+    assert await world.code(None, "inf_access_request", **ADA) == codes.INF_SUCCESS
     assert await world.code(None, "inf_access_request", **ADA) == codes.INF_MAXIMUM_CLIENTS
 
 

@@ -21,7 +21,7 @@ from infd.config import Config, ModelConfig
 from infd.daemon import Daemon
 from infd.engine.generation import Engine
 from infd.engine.library import lib
-from infd.engine.scheduler import Share
+from infd.engine.scheduler import AT_A_GPU, Share
 from infd.session import Session
 
 ADA = User("ada", is_super=True, ctxlength=4096, max_proc_threads=2, proc_threads=2)
@@ -74,7 +74,7 @@ async def test_contexts_on_a_gpu_have_the_devices_turns(world: GpuWorld) -> None
     assert (gpu.model.on_gpu, cores.model.on_gpu) == (True, False)
     assert gpu.turn._scheduler is daemon.device
     assert cores.turn._scheduler is daemon.scheduler
-    assert daemon.device.cores == 1
+    assert (daemon.device.cores, daemon.device.widest) == (AT_A_GPU, 1)
     # A user's books at the device are not those at the cores.
     assert gpu.share is not cores.share
     assert (gpu.limits.threads, cores.limits.threads) == (1, 2)

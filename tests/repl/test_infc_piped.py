@@ -33,7 +33,8 @@ def runner(url, token, tmp_path):
         }  # fmt: skip
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "infd_repl", *arguments],
-            input=stdin, capture_output=True, text=True, timeout=120, env=environ, check=False,
+            input=stdin, capture_output=True, text=True, errors="surrogateescape", timeout=120,
+            env=environ, check=False,
         )  # fmt: skip
 
     return infc
@@ -80,11 +81,20 @@ def test_ask(infc):
     assert answered(infc(*options, "ask", "What is infd?")) == reply
 
 
+def test_a_reply_that_was_cut_is_told_on_standard_error(infc):
+    for arguments, stdin in ((("ask", "Count from 1 to 12."), ""), ((), "Count from 1 to 12.\n")):
+        done = infc("--max-tokens", "5", *arguments, stdin=stdin)
+        assert done.returncode == 0
+        assert done.stdout.startswith("1, 2")
+        assert done.stderr.startswith("infc: The reply was cut")
+
+
 def test_ask_refused(infc):
     refused(infc("ask", "hi", "--model", "nope"), "INF_MODEL_NAME_MISMATCH (2004)", "nope")
     wrong = infc("ask", "hi", INFD_TOKEN="wrong token")
     refused(wrong, "INF_AUTHORIZATION_FAILED (2008)", "with the access token in INFD_TOKEN.")
     refused(infc("ask", "-", stdin=" \n"), "empty")
+    refused(infc("ask", "-", stdin="\udcff\udcfe hi"), "not UTF-8")
     refused(infc("ask", "hi", "--context", "8"), "INF_INVALID_TOKEN_LIMIT (2006)")
     refused(infc("ask", "hi", INFD_TOKEN=""), "INFD_TOKEN")
     refused(infc("ask", "hi", INFD_URL="infd://a:secret@h"), "password")
@@ -155,7 +165,7 @@ def test_users_by_call_with_tokens_from_files_only(infc, tmp_path):
 
 
 def test_sessions_of_commands_end_with_them(infc, daemon):
-    answered(infc("ask", "hi", "--model", "demo", "--max-tokens", "1"))
+    answered(infc("ask", "hi", "--model", "demo"))
     refused(infc("ask", "hi", "--model", "nope"))
     answered(infc("call", "inf_get_users"))
     given = json.loads(answered(infc("call", "inf_get_server_stats")))

@@ -10,7 +10,7 @@ from support.scripted_server import ScriptedServer, refusing
 from infd_client import Client
 from infd_repl import conversation
 from infd_repl.conversation import Conversation
-from infd_repl.repl import Repl
+from infd_repl.repl import News, Repl
 from infd_repl.view import View
 
 
@@ -30,7 +30,7 @@ def repl(
         client.login("ada", "ada's token")
         talk = Conversation(client, "ada", "ada's token", system=None, size=99, sampling={})
         talk.begin()
-        yield Repl(talk, View())
+        yield Repl(talk, View(), News(View()))
 
 
 def fills(server: ScriptedServer, used: int) -> None:

@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--contender", metavar="NAME", action="append", choices=CONTENDERS,
                         help=f"only this: {', '.join(CONTENDERS)}")  # fmt: skip
     parser.add_argument("--large", type=Path, metavar="FILE", help="the synthetic 1 B model's file")
+    parser.add_argument("--times", type=int, metavar="N", default=1,
+                        help="replies N times as long, for a fast machine (1)")  # fmt: skip
     parser.add_argument("--gpu-layers", type=int, metavar="N", default=0,
                         help="layers that all compute on a GPU; -1 is all (0)")  # fmt: skip
     cache = Path(tempfile.gettempdir()) / f"infd-bench-models-{os.getuid()}"
@@ -199,6 +201,7 @@ def main() -> int:
         sizes = rounds.QUICK if given.quick else Sizes()
         if given.rounds is not None:
             sizes = replace(sizes, rounds=given.rounds)
+        sizes = rounds.longer(sizes, given.times)
         try:
             programs: Programs | None = build_llama.find(given.llama)
         except BuildError as error:

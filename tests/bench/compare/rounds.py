@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -69,6 +69,13 @@ QUICK = Sizes(
     turn_reply=4, watched=24, alone=8, prompt=1000, prompt_part=224, many_reply=6, contexts=20,
 )  # fmt: skip
 """To see that everything works: figures of one short round mean little."""
+
+
+def longer(sizes: Sizes, times: int) -> Sizes:
+    """With so many times as long replies: else a fast machine's are over before they can be
+    measured, or while others' prompts are still read."""
+    names = ("reply", "together", "together_8", "small_reply", "alone", "many_reply", "prompt_part")
+    return replace(sizes, **{name: times * getattr(sizes, name) for name in names})
 
 
 class Scenario(ABC):
