@@ -197,7 +197,11 @@ class Models:
                     loaded.resize(ctxsize)
                 return
             loading = self._loading.get(name) or self._begin(self._find(name), ctxsize)
+            ended_before = loading.ended
             await asyncio.wait({loading.task})  # a cancelled caller leaves the load alone
+            if ended_before:
+                # An unload came before this call, which is to have the model all the same.
+                continue
             if loading.task.cancelled():
                 raise InfUnableToOpenModelFile(f"Model {name} was unloaded while it was loading.")
             loading.task.result()

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from support.models_world import Commands, World
 
 from infd.config import ModelConfig
+from infd.models.prober import probe_command
 from infd.models.service import LoadedModel, Models
 from infd_protocol.errors import (
     InfInvalidParams,
@@ -166,6 +167,34 @@ async def test_unloading_ends_a_load(world: World, tmp_path: Path) -> None:
     with pytest.raises(InfUnableToOpenModelFile, match="unloaded"):
         await loading
     assert models.loaded("bpe") is None
+
+
+async def test_a_load_that_was_asked_for_after_the_unload_is_done(
+    world: World, tmp_path: Path
+) -> None:
+    world.put("bpe")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    probes = 0
+
+    def stuck_once(path: Path, extra_bufts: bool) -> list[str]:
+        nonlocal probes
+        probes += 1
+        if probes == 1:
+            return ["/bin/sh", "-c", f"echo > {fifo}; exec tail -f /dev/null"]
+        return probe_command(path, extra_bufts)
+
+    models = world.models(probe=stuck_once)
+    first = asyncio.create_task(models.load("bpe", 500))
+    await asyncio.to_thread(fifo.read_text)
+    unloading = asyncio.create_task(models.unload("bpe"))
+    await asyncio.sleep(0)
+    assert models._loading["bpe"].ended
+    await models.load("bpe", 600)
+    await unloading
+    with pytest.raises(InfUnableToOpenModelFile, match="unloaded"):
+        await first
+    assert serving(models, "bpe").budget == 600
 
 
 async def test_a_load_is_ended_while_weights_are_read(
