@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 
 import pytest
-from support.gguf_factory import make
-from support.worker_bench import Bench
-
-from infd.engine.model import Model
-from infd.engine.templates import Renderer
+from support.worker_bench import Bench, Models, Renderers, loaded_models, started_renderers
 
 
 @pytest.fixture(scope="session")
@@ -21,38 +17,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def models(folder: Path) -> Iterator[Callable[[str], Model]]:
-    loaded: dict[str, Model] = {}
-
-    def get(kind: str) -> Model:
-        if kind not in loaded:
-            loaded[kind] = Model.load(make(folder, kind))
-        return loaded[kind]
-
-    yield get
-    for model in loaded.values():
-        assert model.open_contexts == 0
-        model.close()
+def models(folder: Path) -> Iterator[Models]:
+    yield from loaded_models(folder)
 
 
 @pytest.fixture(scope="session")
-def renderers(models: Callable[[str], Model]) -> Iterator[Callable[[str], Renderer]]:
-    started: dict[str, Renderer] = {}
-
-    def get(kind: str) -> Renderer:
-        if kind not in started:
-            started[kind] = Renderer(models(kind))
-        return started[kind]
-
-    yield get
-    for renderer in started.values():
-        renderer.close()
+def renderers(models: Models) -> Iterator[Renderers]:
+    yield from started_renderers(models)
 
 
 @pytest.fixture(params=["dedicated", "batched"])
 async def bench(
-    models: Callable[[str], Model],
-    renderers: Callable[[str], Renderer],
+    models: Models,
+    renderers: Renderers,
     request: pytest.FixtureRequest,
 ) -> AsyncIterator[Bench]:
     made = Bench(models, renderers, placement=request.param)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.gguf_factory import make
-from support.worker_bench import HELLO, Bench, Models, held
+from support.worker_bench import (
+    HELLO,
+    Bench,
+    Models,
+    Renderers,
+    held,
+    loaded_models,
+    started_renderers,
+)
 
 from infd.engine.context import LlamaContext
 from infd.engine.instance import Instance
@@ -18,7 +26,6 @@ from infd.engine.model import Model
 from infd.engine.options import ModelOptions
 from infd.engine.plain import PlainLoop
 from infd.engine.swap import SwapFolder
-from infd.engine.templates import Renderer
 from infd.engine.worker import Aborted, RunRequest
 
 pytestmark = pytest.mark.skipif(
@@ -29,32 +36,13 @@ ON_GPU = ModelOptions(n_gpu_layers=-1)
 
 
 @pytest.fixture(scope="module")
-def models(folder: Path) -> Iterator[Callable[[str], Model]]:
-    loaded: dict[str, Model] = {}
-
-    def get(kind: str) -> Model:
-        if kind not in loaded:
-            loaded[kind] = Model.load(make(folder, kind), options=ON_GPU)
-        return loaded[kind]
-
-    yield get
-    for model in loaded.values():
-        assert model.open_contexts == 0
-        model.close()
+def models(folder: Path) -> Iterator[Models]:
+    yield from loaded_models(folder, ON_GPU)
 
 
 @pytest.fixture(scope="module")
-def renderers(models: Callable[[str], Model]) -> Iterator[Callable[[str], Renderer]]:
-    started: dict[str, Renderer] = {}
-
-    def get(kind: str) -> Renderer:
-        if kind not in started:
-            started[kind] = Renderer(models(kind))
-        return started[kind]
-
-    yield get
-    for renderer in started.values():
-        renderer.close()
+def renderers(models: Models) -> Iterator[Renderers]:
+    yield from started_renderers(models)
 
 
 @pytest.fixture

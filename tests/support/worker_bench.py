@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from support.gguf_factory import make
 
 from infd.engine.batch import Batch
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
+from infd.engine.options import ModelOptions
 from infd.engine.prefixes import Shelf
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
@@ -29,6 +32,38 @@ from infd.engine.worker import (
     Text,
     Worker,
 )
+
+Models = Callable[[str], Model]
+Renderers = Callable[[str], Renderer]
+
+
+def loaded_models(folder: Path, options: ModelOptions | None = None) -> Iterator[Models]:
+    """A kind's model, loaded once; none may have contexts in the end."""
+    loaded: dict[str, Model] = {}
+
+    def get(kind: str) -> Model:
+        if kind not in loaded:
+            loaded[kind] = Model.load(make(folder, kind), options=options or ModelOptions())
+        return loaded[kind]
+
+    yield get
+    for model in loaded.values():
+        assert model.open_contexts == 0
+        model.close()
+
+
+def started_renderers(models: Models) -> Iterator[Renderers]:
+    """The renderer of a kind's model, started once."""
+    started: dict[str, Renderer] = {}
+
+    def get(kind: str) -> Renderer:
+        if kind not in started:
+            started[kind] = Renderer(models(kind))
+        return started[kind]
+
+    yield get
+    for renderer in started.values():
+        renderer.close()
 
 
 @dataclass
@@ -138,7 +173,6 @@ class Bench:
         return reply
 
 
-Models = Callable[[str], Model]
 HELLO = (("user", "hello there, what is your name?"),)
 
 
