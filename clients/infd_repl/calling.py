@@ -17,8 +17,7 @@ from typing import Any
 from infd_client import Client, Result, codes
 from infd_protocol.operations import OPERATIONS, Operation, resolve
 from infd_repl import access
-from infd_repl.keyvalues import SECRET, parse_words
-from infd_repl.plain import standard_input
+from infd_repl.keyvalues import SECRET, parse_words, standard_input
 
 
 def find(name: str) -> Operation:

@@ -1,12 +1,14 @@
 """`KEY=VALUE` words as the keys of a request, by the kinds in the operations table.
 
 Lists are comma-separated, or JSON when they begin with `[`. Key names may be in lower case.
-`DATA=TEXT` is the payload. `KEY=@FILE` reads a secret (ACCTOK, NEW_ACCTOK, STOK) from a file.
+`DATA=TEXT` is the payload. `KEY=@FILE` reads a secret (ACCTOK, NEW_ACCTOK, STOK) from a file, and
+`standard_input` what is given as `-`.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -112,3 +114,11 @@ def _read(name: str, path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ValueError(f"{name} cannot be read from {path}: {reason}.") from None
+
+
+def standard_input() -> str:
+    """All of it. Raises ValueError for what is no text in UTF-8."""
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise ValueError("Standard input is not UTF-8.") from None

@@ -8,7 +8,8 @@ from typing import Any
 
 from infd_client import Chat, Client, ExecTokenLimitExceeded, Stream
 from infd_repl import access, models
-from infd_repl.plain import one_line, plain, standard_input
+from infd_repl.keyvalues import standard_input
+from infd_repl.plain import one_line, plain
 from infd_repl.problems import CUT
 
 

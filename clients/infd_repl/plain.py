@@ -7,21 +7,12 @@ with one), and the marks that reorder or hide text, are spelled out. Newline and
 from __future__ import annotations
 
 import re
-import sys
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1 controls, but for tab and newline
     "\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"  # marks of direction, odd line ends
     "\U000e0000-\U000e007f]"  # invisible tags
 )
-
-
-def standard_input() -> str:
-    """All of it. Raises ValueError for what is no text in UTF-8."""
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError:
-        raise ValueError("Standard input is not UTF-8.") from None
 
 
 def _spell(match: re.Match[str]) -> str:

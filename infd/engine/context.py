@@ -37,7 +37,7 @@ _MOST_TOKENS = 2**31 - 256
 # time; strlen needs none: on the two bytes (x, 0) it gives 0 for x = 0, else 1.
 _strlen = lib.ggml_abort_callback(ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value)
 
-
+# What llama.cpp says when the device has none for the model's heads (llama-context.cpp).
 _NO_FLASH = "Flash Attention not supported, set to disabled"
 
 
@@ -138,7 +138,6 @@ def create(
     check_size(model, ctxsize, n_ubatch, slots)
     params = lib.llama_context_default_params()
     flash = flash or model.flash_attention(ctxsize, n_ubatch, together=together)
-    flash = flash and not model.flash_refused
     if not flash:
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     elif model.options.flash_attention == "on":
@@ -216,7 +215,7 @@ class LlamaContext:
         self.pointer: Any = made.pointer
         self.memory = made.memory
         self.layout = made.layout
-        self._compute = model.decode
+        self._compute = model.compute
         self._flag = made.flag
         self._threads = (0, 0)
         self._team = Team(made.pointer)

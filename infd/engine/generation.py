@@ -271,7 +271,7 @@ class Engine(EngineState):
         decode, share = context.decode_one, self.share
         keep, acquire = self.turn.keep, self.turn.acquire
         limits, scheduler, run_ahead = self.limits, self._scheduler, self.run_ahead
-        cores = scheduler.widest
+        widest = scheduler.widest
         end_tokens, clock = self.model.end_tokens, perf_counter
         take = delivery.take
         made = 0
@@ -286,7 +286,7 @@ class Engine(EngineState):
             now = clock()
             want = limits.threads or 1
             if want > 1:
-                want = max(1, min(want, share.max_threads, cores))
+                want = max(1, min(want, share.max_threads, widest))
             if now >= scheduler.watch_at:
                 scheduler.watch(now)
             ahead = made - self.read_tokens > run_ahead

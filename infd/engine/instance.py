@@ -103,7 +103,7 @@ class Instance:
             where.append(end - 1)
             at = end
         self._batch.n_tokens = at
-        result = self.model.decode(self.pointer, self._batch)
+        result = self.model.compute(self.pointer, self._batch)
         return Decoded.of(result), where
 
     def cut(self, slot: int, n: int) -> bool:

@@ -22,9 +22,9 @@ import structlog
 
 from infd.engine.errors import ModelFileError
 from infd.engine.library import captured_log, last_error, lib, supports_gpu
-from infd.engine.mapping import gather_pages, own_memory
 from infd.engine.options import ModelOptions
 from infd.engine.pace import Pace
+from infd.engine.pages import gather_pages, own_memory
 from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 
 # llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
@@ -37,10 +37,11 @@ _MOST_SCORE_BYTES = 128 * 1024 * 1024
 # Where flash attention pays because there is little else to compute: rows of a model, tokens of a
 # context.
 _TINY, _SHORT = 256, 1024
-_NO_DEVICES = (ctypes.c_void_p * 1)()
 # What even the smallest context's compute buffer has beside its rows.
 _GRAPH_BYTES = 128 * 1024
 _DEFAULTS = ModelOptions()
+# llama.h, llama_model_params.devices: a list that ends at once.
+_NO_DEVICES = (ctypes.c_void_p * 1)()
 
 _log = structlog.get_logger("infd.engine.model")
 
@@ -106,8 +107,10 @@ class Model:
         """Tokens guessed at one time; 0: none. What a recurrent model has read it cannot unread."""
         self.on_gpu = options.n_gpu_layers != 0 and supports_gpu()
         """Whether a GPU computes it: then contexts wait for the device, not for cores."""
-        self.decode: Callable[[Any, Any], int] = _decode if self.on_gpu else lib.llama_decode
-        """llama_decode that returns when everything is computed."""
+        self.compute: Callable[[Any, Any], int] = (
+            _decode_and_wait if self.on_gpu else lib.llama_decode
+        )
+        """llama_decode of a llama_context and a llama_batch, but done when it returns."""
         self.flash_refused = False
         """Whether llama.cpp found that the GPU has no flash attention for its heads."""
 
@@ -136,7 +139,7 @@ class Model:
         params.load_mode = lib.LLAMA_LOAD_MODE_NONE
         params.n_gpu_layers = options.n_gpu_layers
         if not options.n_gpu_layers and supports_gpu():
-            # An empty list of devices. Otherwise llama.cpp would compute large prompts of any
+            # Otherwise llama.cpp would compute large prompts of any
             # model on the GPU, out of turn, and keep every cache there.
             params.devices = ctypes.cast(_NO_DEVICES, ctypes.c_void_p)
         if options.n_gpu_layers and not supports_gpu():
@@ -230,12 +233,12 @@ class Model:
         which it has fewer: the bundled one makes 1.15 to 1.4 times the tokens to a depth of 500.
         Not so in a batch, whose rows should round as they do alone. On a GPU it costs nothing.
         """
+        if self.flash_refused:
+            return False
         if self.options.flash_attention != "auto":
             return self.options.flash_attention == "on"
-        if self.options.kv.quantised:
+        if self.options.kv.quantised or self.on_gpu:
             return True
-        if self.on_gpu:
-            return not self.flash_refused
         if not together and self.info.n_embd <= _TINY and padded(ctxsize) <= _SHORT:
             return True
         return self._score_bytes(ctxsize, n_ubatch) > _MOST_SCORE_BYTES
@@ -353,7 +356,7 @@ class Model:
         return raw.decode("utf-8", "replace") if raw else None
 
 
-def _decode(context: Any, batch: Any) -> int:
+def _decode_and_wait(context: Any, batch: Any) -> int:
     """On a GPU llama_decode returns when the work is handed out: nobody else is to have the turn
     before it is done, nor is the time that it takes to be taken for somebody else's."""
     result: int = lib.llama_decode(context, batch)

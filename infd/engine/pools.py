@@ -8,9 +8,9 @@ compute with it, and it may not be freed before, because llama.cpp holds on to i
 next call with another pool pauses the last one, also after llama_detach_threadpool
 (ggml-cpu.cpp, ggml_backend_cpu_set_threadpool). So a context has a pool for each number of threads
 that it computed with, above `_EXACT` rounded up to a power of two; a pool of one starts no thread.
-Threads spin for `_SPIN` between two calls, then they sleep: the cores are others'
-again. ggml's functions are not in the Python package; where they are not found as they are in
-version 0.3.36, or look different, contexts compute without pools.
+Threads spin for `_SPIN` between two calls, then they sleep: the cores are others' again. ggml's
+functions are not in the Python package; where they are not found as they are in version 0.3.36, or
+look different, contexts compute without pools.
 """
 
 from __future__ import annotations

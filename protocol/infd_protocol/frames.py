@@ -14,8 +14,10 @@ MAX_FRAME = 16 * 1024 * 1024
 """The longest frame, in bytes, afterwards; the daemon's `max_frame` may change it."""
 
 SKIP_FACTOR = 4
-HELD_FACTOR = 4
 """A frame under this many times `max_frame` is read past and answered; beyond, the end."""
+
+HELD_FACTOR = 4
+"""The unanswered requests of one connection may have this many times `max_frame` bytes together."""
 
 FRAME_SECONDS = 30.0
 """How long a begun frame may take to be complete."""

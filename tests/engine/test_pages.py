@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infd.engine.mapping import gather_pages, own_memory
+from infd.engine.pages import gather_pages, own_memory
 
 SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 LARGE = 96 << 20
