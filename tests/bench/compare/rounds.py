@@ -10,8 +10,9 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from bench.compare.measures import order
-from bench.compare.side import Side, SideError, Subject
+from bench.compare.side import Side, SideError, Subject, pause
 
+from infd.engine.processors import Others
 from infd_client import ClientError
 from infd_protocol.errors import InfdError
 
@@ -138,11 +139,23 @@ def tell(text: str) -> None:
     print(f"compare: {text}", file=sys.stderr, flush=True)
 
 
+async def _quiet(others: Others) -> None:
+    """Wait until the contenders rest, a second at most: llama-server goes on for a while after its
+    reply's last token, which would be counted against whoever is measured next."""
+    for _ in range(10):
+        before = others.seconds()
+        await pause(0.1)
+        after = others.seconds()
+        if before is None or after is None or after - before <= 0.02:
+            return
+
+
 async def run(scenario: Scenario, sides: Sequence[Side], found: Found) -> None:
     """Measure a scenario. A contender that fails is left out of its rest, and noted."""
     taking = {side.name: side for side in sides if scenario.takes(side)}
     subject, began = scenario.subject.name, monotonic()
     ready: dict[str, Side] = {}
+    others = Others()
 
     def failed(side: Side, error: BaseException) -> None:
         ready.pop(side.name, None)
@@ -161,6 +174,7 @@ async def run(scenario: Scenario, sides: Sequence[Side], found: Found) -> None:
             at = ready.get(name)
             if at is None or number >= scenario.rounds_of(at):
                 continue
+            await _quiet(others)
             try:
                 values = await scenario.once(at, number)
             except FAILURES as error:
