@@ -34,6 +34,7 @@ from infd.accounts.service import Accounts
 from infd.config import Config
 from infd.daemon import Daemon
 from infd.link import Link
+from infd.listening import address_of, begin_listening, open_socket
 
 log = structlog.get_logger("infd")
 
@@ -48,10 +49,6 @@ GONE_SECONDS = 2.0
 """How long closing connections may take to send what is written."""
 
 
-class StartError(Exception):
-    """The daemon cannot start; one line for people."""
-
-
 def serve(
     config: Config, *, sockets: Sequence[socket.socket] = (), ready_fd: int | None = None
 ) -> int:
@@ -59,7 +56,7 @@ def serve(
 
     `sockets`: listening ones that were inherited; else `config.listen` is opened. `ready_fd`: a
     descriptor that gets one line HOST:PORT when the daemon serves, and is closed.
-    Raises StartError, and what opening the accounts raises.
+    Raises ListenError, and what opening the accounts raises.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     accounts = Accounts.open(config.state, hash_queue=config.hash_queue)
@@ -84,26 +81,32 @@ class Server:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 loop.add_signal_handler(number, self._on_signal, number)
         servers: list[asyncio.Server] = []
+        listening: list[socket.socket] = []
         try:
+            # Before models are read for minutes: an address that is taken is told at once.
+            listening = list(sockets) or [open_socket(self.config)]
             loading = loop.create_task(daemon.models.load_configured())
             stopping = loop.create_task(self._stop.wait())
             await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
                 loading.result()
-                servers = await self._listen(daemon, sockets)
+                servers = await self._listen(daemon, listening)
                 self._tell_ready(servers, ready_fd)
                 await stopping
             loading.cancel()
             stopping.cancel()
         finally:
             await self._shut_down(daemon, servers)
+            for sock in listening if not servers else ():
+                sock.close()
         return 0
 
     async def _listen(
-        self, daemon: Daemon, sockets: Sequence[socket.socket]
+        self, daemon: Daemon, listening: Sequence[socket.socket]
     ) -> list[asyncio.Server]:
         loop = asyncio.get_running_loop()
-        listening = list(sockets) or [_open_socket(self.config)]
+        for sock in listening:
+            begin_listening(sock, BACKLOG)
         # What exists now lives as long as the process: keep the collector from walking it.
         gc.collect()
         gc.freeze()
@@ -164,35 +167,6 @@ async def _gone(daemon: Daemon, seconds: float) -> None:
             await asyncio.wait_for(daemon.all_gone(), seconds)
     for link in list(daemon.links):
         link.abort()
-
-
-def _open_socket(config: Config) -> socket.socket:
-    host, port = config.host, config.port
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StartError(f"listen: {host}:{port} is no address here ({error.strerror}).") from None
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise StartError(
-            f"listen: cannot open {host}:{port} ({error.strerror}); is another daemon on it?"
-        ) from None
-    return sock
-
-
-def address_of(sock: Any) -> str:
-    """HOST:PORT of a listening socket, or its path."""
-    name = sock.getsockname()
-    if not isinstance(name, tuple):
-        return str(name)
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"{host}:{name[1]}"
 
 
 def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

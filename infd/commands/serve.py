@@ -80,7 +80,8 @@ def run(given: argparse.Namespace) -> int:
             return check(chosen)
     from infd import logs, notify
     from infd.accounts.store import StoreError
-    from infd.server import StartError, serve
+    from infd.listening import ListenError
+    from infd.server import serve
 
     notify.take_over()
     try:
@@ -90,7 +91,7 @@ def run(given: argparse.Namespace) -> int:
     logs.configure(chosen.log_format, chosen.log_level)
     try:
         return serve(chosen, sockets=sockets, ready_fd=given.ready_fd)
-    except (StoreError, StartError) as error:
+    except (StoreError, ListenError) as error:
         raise CommandError(str(error)) from None
     except CommandError:
         raise
@@ -112,6 +113,7 @@ def check(chosen: Config) -> int:
 
     print(f"configuration: {chosen.file or 'defaults'}")
     print(f"listens on: {chosen.listen}")
+    warned: list[str] = []
     try:
         with OfflineAccounts(chosen.state) as accounts:
             users = accounts.users()
@@ -121,6 +123,8 @@ def check(chosen: Config) -> int:
         if not is_running(chosen.state):
             raise CommandError(str(error)) from None
         print(f"state: {chosen.state}, in use by a running daemon")
+    else:
+        warned = trouble_listening(chosen)
     print(f"models: {chosen.models_folder}")
     registry = Registry(chosen)
     broken = 0
@@ -136,12 +140,26 @@ def check(chosen: Config) -> int:
         except OSError as error:
             broken, said, when = broken + 1, f"{error.filename}: {error.strerror}", ""
         print(f"  {name}: {said}{when}")
-    for line in without_effect(chosen):
+    for line in warned + without_effect(chosen):
         print(f"warning: {line}")
     if broken:
         raise CommandError(f"{broken} of the models cannot be used")
     print("ok")
     return 0
+
+
+def trouble_listening(chosen: Config) -> list[str]:
+    """A line if somebody else listens on the address: it may be systemd's socket for this daemon.
+    Raises CommandError if nobody can."""
+    from infd.listening import ListenError, open_socket
+
+    try:
+        open_socket(chosen).close()
+    except ListenError as error:
+        if error.taken:
+            return [f"{error} (infd.socket may be, for this one)"]
+        raise CommandError(str(error)) from None
+    return []
 
 
 def without_effect(chosen: Config) -> list[str]:

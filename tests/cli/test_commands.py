@@ -190,13 +190,29 @@ def test_a_damaged_or_foreign_store_is_one_line(infd: Infd, state: Path) -> None
 def test_a_taken_port_is_one_line(infd: Infd, state: Path) -> None:
     import socket
 
+    make(state / "models", "bpe")
+    (state / "infd.toml").write_text("[models.bpe]\nload = true\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ran = infd("serve", "--state", state, "--listen", address, "--log-format", "json")
+        checked = infd("serve", "--check", "--state", state, "--listen", address)
     assert ran.status == 1
     last = ran.err.splitlines()[-1]
     assert last.startswith("infd: ")
     assert address in last
+    # Not after a long loading of models.
+    assert "model loaded" not in ran.err
+    # systemd's socket for this daemon would look the same.
+    assert checked.status == 0
+    assert f"warning: listen: cannot open {address}" in checked.out
+
+
+def test_check_tries_the_address(infd: Infd, state: Path) -> None:
+    """192.0.2.1 is for documentation: no machine has it."""
+    where = ("--state", state, "--listen", "192.0.2.1:4633", "--plaintext")
+    assert "192.0.2.1:4633" in infd("serve", "--check", *where).complaint
+    free = infd("serve", "--check", "--state", state, "--listen", "127.0.0.1:0")
+    assert "warning" not in free.out
 
 
 def test_check_says_what_a_daemon_would_find(infd: Infd, state: Path) -> None:
@@ -217,7 +233,7 @@ def test_check_warns_of_settings_without_effect(infd: Infd, state: Path) -> None
         '[models.bpe]\nbatched_fair = "strict"\nn_gpu_layers = -1\n'
         '[models.spm]\nplacement = "batched"\nbatched_fair = "strict"\n'
     )
-    ran = infd("serve", "--check", "--state", state)
+    ran = infd("serve", "--check", "--state", state, "--listen", "127.0.0.1:0")
     assert (ran.status, ran.out.splitlines()[-1]) == (0, "ok")
     warned = [line for line in ran.out.splitlines() if line.startswith("warning: ")]
     assert "models.bpe.batched_fair" in warned[0]
