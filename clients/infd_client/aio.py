@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from infd_client._methods import AsyncMethods
 from infd_client._results import InfAccessRequestResult
-from infd_client.calls import Call, Slot, repeatable, succeeded
+from infd_client.calls import Call, Slot, late, no_turn, repeatable, succeeded
 from infd_client.chat_aio import AsyncChat
 from infd_client.failures import CallTimeout
 from infd_client.options import UNSET, Options, Timeout
@@ -50,11 +50,7 @@ class _AsyncCall(Call):
 
     def expire(self, timeout: float) -> None:
         self.forgotten = True
-        self.fail(
-            CallTimeout(
-                f"{self.op} was not answered within {timeout:g} s; it may still take effect."
-            )
-        )
+        self.fail(late(self.op, self.keys, timeout))
 
 
 class AsyncClient(AsyncMethods, Options):
@@ -76,8 +72,12 @@ class AsyncClient(AsyncMethods, Options):
         self._turns: WeakValueDictionary[Slot, asyncio.Lock] = WeakValueDictionary()
 
     async def connect(self, *, timeout: Timeout = UNSET) -> Self:
-        """Make sure that a daemon answers. Raises ConnectFailed if there is none."""
-        await self.inf_hello(timeout=timeout)
+        """Make sure that a daemon answers. Raises ConnectFailed if there is none, CallTimeout if
+        what took the connection says nothing."""
+        try:
+            await self.inf_hello(timeout=timeout)
+        except CallTimeout as error:
+            raise self._unreached(error) from None
         return self
 
     async def login(
@@ -206,7 +206,7 @@ class AsyncClient(AsyncMethods, Options):
             async with asyncio.timeout(limit):
                 await turn.acquire()
         except TimeoutError:
-            raise CallTimeout(f"exec_next did not get its turn within {limit:g} s.") from None
+            raise no_turn(row.name, limit or 0) from None
         try:
             position = self._calls.position(ready)
             if position is not None:

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from infd_client._methods import BlockingMethods
 from infd_client._results import InfAccessRequestResult
-from infd_client.calls import Call, Slot, repeatable, succeeded
+from infd_client.calls import Call, Slot, late, no_turn, repeatable, succeeded
 from infd_client.chat import Chat
 from infd_client.failures import CallTimeout
 from infd_client.link import Link
@@ -62,8 +62,12 @@ class Client(BlockingMethods, Options):
         weakref.finalize(self, self._link.close)
 
     def connect(self, *, timeout: Timeout = UNSET) -> Self:
-        """Make sure that a daemon answers. Raises ConnectFailed if there is none."""
-        self.inf_hello(timeout=timeout)
+        """Make sure that a daemon answers. Raises ConnectFailed if there is none, CallTimeout if
+        what took the connection says nothing."""
+        try:
+            self.inf_hello(timeout=timeout)
+        except CallTimeout as error:
+            raise self._unreached(error) from None
         return self
 
     def login(
@@ -190,7 +194,7 @@ class Client(BlockingMethods, Options):
             with self._link.lock:
                 turn = self._turns.setdefault(slot, turn)
         if not turn.acquire(timeout=-1 if limit is None else max(0.0, limit)):
-            raise _late(row.name, limit)
+            raise no_turn(row.name, limit or 0)
         try:
             position = self._calls.position(ready)
             if position is not None:
@@ -218,15 +222,10 @@ class Client(BlockingMethods, Options):
             answer = call.answers.get(timeout=timeout)
         except Empty:
             call.forgotten = True
-            raise _late(op, timeout) from None
+            raise late(op, keys, timeout or 0) from None
         except BaseException:
             call.forgotten = True
             raise
         if isinstance(answer, BaseException):
             raise answer
         return answer
-
-
-def _late(op: str, timeout: float | None) -> CallTimeout:
-    within = f"within {timeout or 0:g} s"
-    return CallTimeout(f"{op} was not answered {within}; it may still take effect.")

@@ -29,9 +29,9 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
-from infd_client.failures import ConnectionLost
+from infd_client.failures import CallTimeout, ConnectionLost
 from infd_protocol import codes, frames
-from infd_protocol.connection import Connection, Response, Role
+from infd_protocol.connection import Connection, Response, Role, State
 from infd_protocol.errors import InfdError, InfSessionTokenMismatch, PktError, error_for
 from infd_protocol.operations import OPERATIONS, Operation
 
@@ -90,13 +90,27 @@ class _Presentation(Call):
         pass
 
 
-def repeatable(row: Operation | None, keys: Mapping[str, Any]) -> bool:
-    """Whether the call may be made twice without harm."""
+def only_reads(row: Operation | None, keys: Mapping[str, Any]) -> bool:
+    """Whether the call changes nothing."""
     if row is None:
         return False
-    if row.streaming:
-        return "OFFSET" in keys
-    return row.reads or row.name in _ALWAYS_REPEATED
+    return "OFFSET" in keys if row.streaming else row.reads
+
+
+def repeatable(row: Operation | None, keys: Mapping[str, Any]) -> bool:
+    """Whether the call may be made twice without harm."""
+    return only_reads(row, keys) or (row is not None and row.name in _ALWAYS_REPEATED)
+
+
+def late(op: str, keys: Mapping[str, Any], timeout: float) -> CallTimeout:
+    """The call was sent, and not answered within so many seconds."""
+    effect = "" if only_reads(OPERATIONS.get(op), keys) else "; it may still take effect"
+    return CallTimeout(f"{op} was not answered within {timeout:g} s{effect}.")
+
+
+def no_turn(op: str, timeout: float) -> CallTimeout:
+    """The call was never sent: another one of its context was before it."""
+    return CallTimeout(f"{op} did not get its turn within {timeout:g} s.")
 
 
 def utf8_length(text: str) -> int:
@@ -160,8 +174,8 @@ class Calls:
     def pump(self) -> None:
         """Turn queued calls into bytes while there is room."""
         connection = self._connection
-        if connection is None:
-            return
+        if connection is None or connection.state is not State.OPEN:
+            return  # what waits is sent on the next connection
         queue = self._queue
         while queue and not self.paused and connection.in_flight < self._max_in_flight - 1:
             call = queue.popleft()

@@ -20,14 +20,23 @@ class ConnectionLost(ClientError, ConnectionError):
 
 
 class ConnectFailed(ConnectionLost):
-    """No connection could be made; the call was never sent."""
+    """No daemon was reached: nothing listens there, or what does is none.
+
+    The call was not sent, or not to a daemon.
+    """
 
 
 class CallTimeout(ClientError, TimeoutError):
-    """No answer in time. The call is forgotten here, not there: it may still take effect.
+    """No answer in time. The call is forgotten here, not there: unless it only reads, it may still
+    take effect.
 
     The connection stays usable, and a late answer is dropped.
     """
+
+
+def no_daemon(address: object, why: str) -> ConnectFailed:
+    """What answers at the address does not speak the protocol; `why`: how that is known."""
+    return ConnectFailed(f"What listens at {address} is no infd daemon: {why}. Is the port right?")
 
 
 class ClientClosed(ClientError, ConnectionError):

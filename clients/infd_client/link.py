@@ -20,7 +20,7 @@ import threading
 import time
 
 from infd_client.calls import Call, Calls
-from infd_client.failures import ClientClosed, ConnectFailed, ConnectionLost
+from infd_client.failures import ClientClosed, ConnectFailed, ConnectionLost, no_daemon
 from infd_client.keepalive import watch
 from infd_client.options import Options
 from infd_client.retry import Retry
@@ -112,11 +112,11 @@ class Link:
     def _run(self) -> None:
         fresh = True
         while (sock := self._connect(fresh)) is not None:
-            fresh = False
+            fresh = broken = False
             try:
                 reason = self._read(sock)
-            except ProtocolError as broken:
-                reason = str(broken)
+            except ProtocolError as nonsense:
+                broken, reason = True, str(nonsense)
             except OSError as failed:
                 reason = failed.strerror or str(failed)
             with self.lock:
@@ -128,10 +128,13 @@ class Link:
                     error = ClientClosed("The client was closed.")
                 elif farewell is not None and not self.calls.proven:
                     error = farewell
+                elif broken and not self.calls.proven:
+                    error = no_daemon(self._shown, reason)
                 if error is None:
                     self.calls.lost(reason)
                 else:
                     # In one go with the loss: a call made from now on starts a thread anew.
+                    self._retry.answered()
                     self._thread = None
                     self.calls.end(error)
             sock.close()

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from infd_client.address import DEFAULT_HOST, DEFAULT_PORT, Address, find_token
 from infd_client.calls import Calls
-from infd_client.failures import AddressError
+from infd_client.failures import AddressError, CallTimeout, ClientError, ConnectFailed
 
 
 class _Unset(Enum):
@@ -117,6 +117,19 @@ class Options:
                 "or pass token=."
             )
         return name, found
+
+    def _unreached(self, late: CallTimeout) -> ClientError:
+        """What to raise when a daemon was asked for a sign of life and gave none in time."""
+        if self._calls.proven:
+            return late  # it is one, and busy
+        if not self._calls.connected:
+            return ConnectFailed(
+                f"Cannot connect to {self.address}: no answer in time. Is infd running there?"
+            )
+        return CallTimeout(
+            f"{self.address} took the connection and says nothing: is that an infd daemon, and has "
+            "it finished starting? (infd doctor looks at the one of this machine)"
+        )
 
     def _limit(self, op: str, timeout: Timeout) -> float | None:
         if timeout is not UNSET:

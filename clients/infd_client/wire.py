@@ -11,7 +11,7 @@ import socket
 from typing import cast
 
 from infd_client.calls import Call, Calls
-from infd_client.failures import ClientClosed, ConnectFailed, ConnectionLost
+from infd_client.failures import ClientClosed, ConnectFailed, ConnectionLost, no_daemon
 from infd_client.keepalive import watch
 from infd_client.options import Options
 from infd_client.retry import Retry
@@ -33,6 +33,7 @@ class Wire(asyncio.Protocol):
         self._connecting: asyncio.Task[None] | None = None
         self._gone: asyncio.Future[None] | None = None
         self._reason = ""
+        self._broken = False
         self._flushing = False
         self._closed = False
 
@@ -117,6 +118,7 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._gone = self.bind().create_future()
         self._reason = "the daemon closed it"
+        self._broken = False
         self.calls.made()
         self._flush()
 
@@ -125,7 +127,7 @@ class Wire(asyncio.Protocol):
         try:
             self.calls.receive(data)
         except ProtocolError as error:
-            self._reason = str(error)
+            self._broken, self._reason = True, str(error)
             if self._transport is not None:
                 self._transport.abort()
         if back and self.calls.answered:
@@ -142,14 +144,16 @@ class Wire(asyncio.Protocol):
             return
         if error is not None:
             self._reason = getattr(error, "strerror", None) or str(error)
-        answered, farewell = self.calls.answered, self.calls.farewell
+        farewell = self.calls.farewell
+        if not self.calls.proven and (farewell is not None or self._broken):
+            self._retry.answered()
+            self.calls.end(farewell or no_daemon(self._shown, self._reason))
+            return
+        answered = self.calls.answered
         self.calls.lost(self._reason)
         if answered:
             self._retry.answered()
             self._tell("lost")
-        elif farewell is not None and not self.calls.proven:
-            self.calls.end(farewell)
-            return
         if self.calls.wanted:
             self._start(fresh=False)
 

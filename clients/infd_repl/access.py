@@ -12,7 +12,8 @@ import contextlib
 import getpass
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 from infd_client import (
     Address,
@@ -23,6 +24,12 @@ from infd_client import (
     InfdError,
 )
 from infd_client.address import DEFAULT_HOST, found_token
+
+FIRST_ANSWER = 10.0
+"""Seconds that what listens has for saying that it is a daemon; one that serves does so at once."""
+
+SLOW = 1.0
+"""Seconds after which a person at a terminal is told what is being waited for."""
 
 LEAVE_SECONDS = 2.0
 """How long the end of a session may take on the way out; the daemon ends it anyway, later."""
@@ -70,9 +77,35 @@ def _found(found: tuple[str, str] | None) -> tuple[str, str]:
     return found
 
 
-def log_in(client: Client, given: argparse.Namespace, *, ask: bool) -> tuple[str, str]:
-    """Open a session; the name and the token that did. `ask`: for what is missing."""
-    client.connect()
+def connect(client: Client, slow: Callable[[], object] | None = None) -> None:
+    """Make sure that a daemon is there, before anything is asked of it. Raises ClientError.
+
+    `slow` is called, in a thread of its own, if that takes a while.
+    """
+    with _after(SLOW, slow) if slow else contextlib.nullcontext():
+        client.connect(timeout=FIRST_ANSWER)
+
+
+@contextlib.contextmanager
+def _after(seconds: float, work: Callable[[], object]) -> Iterator[None]:
+    """Do the work once the block has taken so long; never after it."""
+    timer = threading.Timer(seconds, work)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def log_in(
+    client: Client, given: argparse.Namespace, *, ask: bool,
+    slow: Callable[[], object] | None = None,
+) -> tuple[str, str]:  # fmt: skip
+    """Open a session; the name and the token that did. `ask`: for what is missing. `slow`: see
+    `connect`."""
+    connect(client, slow)
     username = client.address.username
     if not username and ask:
         # Not input()'s own prompt: that would go to standard output, which may be a pipe.

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+PACKAGE = "infd"
+"""What the package is called that the daemon, the client library and `infc` come in."""
+
 
 class Parser(argparse.ArgumentParser):
     """One line on standard error for a wrong command line: what is wrong, and where help is.
@@ -30,3 +33,24 @@ class Parser(argparse.ArgumentParser):
         line = " ".join(f"{self.prog}: {message}; see: {self.prog} --help".split())
         print(line, file=sys.stderr)
         raise SystemExit(2)
+
+
+class Version(argparse.Action):
+    """`--version`: the installed package's, looked up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(
+            option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS,
+            help="show the version and leave",
+        )  # fmt: skip
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print it on one line; exit status 0."""
+        from importlib import metadata  # it takes its time, and is rarely wanted
+
+        try:
+            version = metadata.version(PACKAGE)
+        except metadata.PackageNotFoundError:
+            version = "of a package that is not installed"
+        print(f"{parser.prog} {version}")
+        raise SystemExit(0)

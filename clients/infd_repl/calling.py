@@ -70,6 +70,8 @@ def _call(
         else:
             _, token = access.log_in(client, given, ask=sys.stdin.isatty() and given.data != "-")
             own = row.name != "inf_destroy_session"
+    if token is None:
+        access.connect(client)
     if "ACCTOK" in row.required and "ACCTOK" not in keys:
         keys["ACCTOK"] = token or access.own_token(given)
     if row.name == "inf_access_request" and client.address.username:

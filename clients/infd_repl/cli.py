@@ -5,6 +5,7 @@
     infc chat --lines           one message a line, one reply a line
     infc call OP KEY=VALUE …    any operation
     infc help [OP]              the operations
+    infc --version              the version
 
 Exit status: 0 done; 1 refused or failed, with one line on standard error; 2 misused; 130 Ctrl-C.
 """
@@ -18,8 +19,8 @@ from collections.abc import Sequence
 
 from infd_protocol.operations import OPERATIONS
 from infd_repl import access
-from infd_repl.arguments import Parser
-from infd_repl.problems import REPORTED, explain
+from infd_repl.arguments import Parser, Version
+from infd_repl.problems import COMMAND, REPORTED, explain
 
 
 def _talk_options(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +34,8 @@ def _talk_options(parser: argparse.ArgumentParser) -> None:
 
 def parser() -> Parser:
     """The parser of the command line."""
-    top = Parser(
-        prog="infc", description="Talk to an infd daemon. Without a command: the REPL."
-    )
+    top = Parser(prog="infc", description="Talk to an infd daemon. Without a command: the REPL.")
+    top.add_argument("--version", action=Version)
     access.add_arguments(top)
     _talk_options(top)
     top.set_defaults(run=_talk, lines=False, model=os.environ.get("INFD_MODEL"))
@@ -132,7 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"infc: {error.name} is missing: in infd's folder, pip install '.[repl]'",
               file=sys.stderr)  # fmt: skip
     except REPORTED as error:
-        print(f"infc: {explain(error)}", file=sys.stderr)
+        hints = COMMAND if given.run in (_ask, _talk) else {}
+        print(f"infc: {explain(error, hints)}", file=sys.stderr)
     except Exception as error:
         print(f"infc: unexpected {type(error).__name__}: {explain(error)}", file=sys.stderr)
     return 1

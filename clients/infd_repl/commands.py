@@ -122,7 +122,13 @@ def _context(repl: Repl, rest: str) -> None:
     if what == "new":
         talk.begin(size=_number(more, "SIZE") if more else None)
         repl.tell_context()
-    elif what == "drop" and more:
+    elif what == "drop" and not more.strip():
+        yours = ", ".join(map(str, talk.chats))
+        raise ValueError(
+            f"Which one? /context drop ID frees one of yours here: {yours}."
+            if yours else "There is no context to drop here."
+        )  # fmt: skip
+    elif what == "drop":
         talk.drop(_number(more, "ID"))
         repl.view.notice(f"Context {more} is gone.")
     elif what and what != "list":

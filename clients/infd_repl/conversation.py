@@ -21,6 +21,7 @@ from infd_client import (
     Timeout,
 )
 from infd_repl import models
+from infd_repl.plain import one_line
 
 SOON = 1.0
 """Seconds that the toolbar's numbers are waited for when the person has pressed Ctrl-C."""
@@ -55,13 +56,24 @@ class Conversation:
         self.facts = Facts()
         self._token = token
         self._current: int | None = None
+        self._refused = ""
+        """Why there is no context: what the daemon said, when it said so."""
 
     @property
     def chat(self) -> Chat:
         """The chat that is used now. Raises ValueError when there is none."""
         if self._current is None:
-            raise ValueError("There is no context; a message makes one, or /model NAME.")
+            raise ValueError(self._without())
         return self.chats[self._current]
+
+    def _without(self) -> str:
+        """That there is no context, and how to get one."""
+        if not self._refused:
+            return "There is no context; a message makes one, or /model NAME."
+        return (
+            f"There is no context: the last try on {self.model} was refused. {self._refused} "
+            "/models lists the models, /model NAME takes another one; a message tries again."
+        )
 
     def ready(self) -> Chat:
         """The chat that is used now, made if there is none. Raises as `begin` does."""
@@ -80,9 +92,15 @@ class Conversation:
     def begin(self, model: str | None = None, size: int | None = None) -> Chat:
         """Make a context, and use it from now on. Raises what inf_create_context refuses."""
         name = model or self.model
-        chat = self.client.chat(
-            model=name, ctxsize=size or self.size, system=self.system, **self.sampling
-        ).open()
+        try:
+            chat = self.client.chat(
+                model=name, ctxsize=size or self.size, system=self.system, **self.sampling
+            ).open()
+        except InfdError as error:
+            if self._current is None and name == self.model:
+                self._refused = one_line(error.detail)
+            raise
+        self._refused = ""
         self.model = chat.model
         assert chat.ctxid is not None
         self.chats[chat.ctxid] = chat

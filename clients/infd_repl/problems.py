@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from infd_client import (
     ClientError,
     ExecAlreadyProcessing,
@@ -21,18 +23,27 @@ REPORTED = (InfdError, ClientError, ProtocolError, ValueError, OSError)
 
 CUT = "The reply was cut: the context or max_tokens is used up."
 
-_HINTS: dict[type[InfdError], str] = {
+Hints = Mapping[type[InfdError], str]
+"""What to do about a refusal, in the words of the place where it is told."""
+
+COMMAND: Hints = {
+    InfModelContextFull: "--context N with a smaller N takes less",
+}
+"""In a command that talks: ask, chat."""
+
+REPL: Hints = {
     InfModelIsNotAccessible: "see /models, or ask an administrator for access",
     InfModelNameMismatch: "/models lists them, and which are loaded",
-    InfModelContextFull: "/context lists yours here, /context drop ID frees one",
+    InfModelContextFull: "/context lists yours here, /context drop ID frees one, "
+    "/context new SIZE with a smaller SIZE takes less",
     ExecTokenLimitExceeded: "/clear begins anew, /context new SIZE makes a larger one",
     ExecAlreadyProcessing: "/stop ends the run",
     InfContextHalted: "/regenerate tries again, /clear makes the context anew",
 }
 
 
-def explain(error: BaseException, *, hints: bool = False) -> str:
-    """The failure as one line; `hints`: with what to do about it in the REPL."""
+def explain(error: BaseException, hints: Hints | None = None) -> str:
+    """The failure as one line; with what `hints` say to do about it."""
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return one_line(f"{where}{error.strerror}")
@@ -43,7 +54,5 @@ def explain(error: BaseException, *, hints: bool = False) -> str:
     if isinstance(error, PktOverloaded) and isinstance(after, int | float):
         # The daemon's own sentence often says it already.
         return text if "again in" in text else f"{text} Try again in {after:g} s."
-    if not hints:
-        return text
-    hint = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), "")
+    hint = next((text for kind, text in (hints or {}).items() if isinstance(error, kind)), "")
     return f"{text} ({hint})" if hint else text

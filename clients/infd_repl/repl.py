@@ -20,7 +20,7 @@ from infd_client import (
     InfSessionTokenMismatch,
     Stream,
 )
-from infd_repl import access, commands, models, piped
+from infd_repl import access, commands, models, piped, problems
 from infd_repl.conversation import Conversation
 from infd_repl.interrupts import Interrupts
 from infd_repl.plain import one_line
@@ -179,7 +179,7 @@ class Repl:
                 f"The reply ends here. {why} {lost}: your next message begins a new conversation."
             )
         else:
-            self.view.problem(explain(error, hints=True))
+            self.view.problem(explain(error, problems.REPL))
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do it; what goes wrong is one line."""
@@ -194,7 +194,7 @@ class Repl:
             self._told_of_its_end(error)
         except REPORTED as error:
             self.view.end_line()
-            self.view.problem(explain(error, hints=True))
+            self.view.problem(explain(error, problems.REPL))
 
 
 def _choose(client: Client, wanted: str | None, view: View) -> str:
@@ -215,7 +215,10 @@ def start(given: argparse.Namespace) -> int:
     news = News(view)
     with access.client_for(given, news) as client:
         try:
-            username, token = access.log_in(client, given, ask=True)
+            username, token = access.log_in(
+                client, given, ask=True,
+                slow=lambda: view.notice(f"Connecting to {client.address} …"),
+            )  # fmt: skip
             talk = Conversation(
                 client, username, token, system=given.system, size=given.context,
                 sampling=piped.sampling_of(given),
@@ -227,7 +230,7 @@ def start(given: argparse.Namespace) -> int:
                 where = f"model {talk.model}, {talk.facts.size} tokens"
             except InfdError as error:
                 # No reason to leave: an administrator may load the model from here.
-                view.problem(explain(error, hints=True))
+                view.problem(explain(error, problems.REPL))
                 where = "no context yet"
             view.notice(f"infd at {client.address}, {where}. /help lists commands, Ctrl-D leaves.")
             Repl(talk, view, news).run()

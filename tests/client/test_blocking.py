@@ -287,6 +287,7 @@ def test_nonsense_from_the_daemon_ends_that_connection_only():
         ScriptedServer(handlers={"inf_get_users": nonsense}) as server,
         client_of(server, stok="x") as client,
     ):
+        client.connect()  # a daemon, then: what never was one is not tried again
         assert client.inf_get_users().username == ["well"]
 
 

@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from support.daemon import run
+from support.foreign import Foreigner
 from support.scripted_server import STOK, ScriptedServer, refusing
 
 from infd_protocol.operations import OPERATIONS
+from infd_repl import access
+from infd_repl.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,39 @@ def test_nobody_listens(tmp_path):
     refused(infc("ask", "hi"), "Cannot connect", "Is infd running there?")
 
 
+def test_what_is_no_daemon_is_told_at_once(tmp_path):
+    with Foreigner(b"SSH-2.0-OpenSSH_9.2\r\n") as server:
+        infc = runner(f"infd://ada@127.0.0.1:{server.port}", "ada's token", tmp_path)
+        refused(infc("ask", "hi"), f"127.0.0.1:{server.port} is no infd daemon", "a frame of")
+        assert server.taken == 1
+
+
+@pytest.mark.parametrize("command", [("ask", "hi"), ("call", "inf_hello"), ("chat", "--lines")])
+def test_what_is_silent_is_not_waited_for_long(command, monkeypatch, capsys):
+    monkeypatch.setattr(access, "FIRST_ANSWER", 0.5)
+    with Foreigner() as server:
+        assert main([*command, "--url", f"infd://ada@127.0.0.1:{server.port}"]) == 1
+        said = f"infc: 127.0.0.1:{server.port} took the connection and says nothing: is that an"
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_version(infc):
+    assert answered(infc("--version")) == f"infc {metadata.version('infd')}\n"
+
+
+def test_a_budget_that_is_used_up(tmp_path):
+    full = refusing(2019, DETAIL="Model scripted has 9 of its 99 tokens of context left.")
+    with ScriptedServer(handlers={"inf_create_context": full}) as server:
+        infc = runner(f"infd://ada@127.0.0.1:{server.port}", "ada's token", tmp_path)
+        options = ("--model", "scripted", "--context", "50")
+        hint = "(--context N with a smaller N takes less)"
+        refused(infc("ask", "hi", *options), "9 of its 99", hint)
+        refused(infc(*options, stdin="hi\n"), hint)
+        plain = infc("call", "inf_create_context", "MODEL=scripted", "CTXSIZE=50")
+        refused(plain, "9 of its 99")
+        assert "--context" not in plain.stderr
+
+
 def test_call_prints_json_into_a_pipe(infc):
     given = json.loads(answered(infc("call", "inf_get_users")))
     assert given["code"] == 2000
@@ -176,8 +213,6 @@ def test_sessions_of_commands_end_with_them(infc, daemon):
 
 @pytest.mark.parametrize("name", ["", *OPERATIONS])
 def test_help_from_the_table(name, capsys):
-    from infd_repl.cli import main
-
     assert main(["help", *([name] if name else [])]) == 0
     said = capsys.readouterr().out
     rows = [OPERATIONS[name]] if name else OPERATIONS.values()

@@ -1,0 +1,76 @@
+"""`infc` at a pseudo-terminal, and a scripted daemon for it to talk to."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import contextmanager
+
+import pexpect
+from support.scripted_server import ScriptedServer, refusing
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]")
+
+
+class Terminal:
+    """`infc` on a pseudo-terminal."""
+
+    def __init__(self, url, token, home, *arguments, name="infd_repl"):
+        variables = {**os.environ, "INFD_URL": url, "XDG_STATE_HOME": str(home / "state"),
+                     "XDG_CONFIG_HOME": str(home / "config"), "PROMPT_TOOLKIT_NO_CPR": "1",
+                     "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}  # fmt: skip
+        variables.pop("INFD_TOKEN", None)
+        if token is not None:
+            variables["INFD_TOKEN"] = token
+        self.child = pexpect.spawn(
+            sys.executable, ["-W", "error", "-m", name, *arguments], env=variables,
+            encoding="utf-8", timeout=60, dimensions=(40, 100),
+        )  # fmt: skip
+        self.child.delaybeforesend = None
+
+    def expect(self, text):
+        """Wait for this text; what came before it."""
+        self.child.expect_exact(text)
+        return ESCAPES.sub("", self.child.before)
+
+    def ready(self):
+        """Wait for the prompt: it switches bracketed paste on."""
+        self.expect("\x1b[?2004h")
+
+    def say(self, text):
+        """Type a line and send it, at the prompt that is open."""
+        self.child.send(text + "\r")
+        self.expect("\x1b[?2004l")
+
+    def answer(self, text):
+        """Say it; what is printed until the next prompt."""
+        self.say(text)
+        return self.expect("\x1b[?2004h")
+
+    def leave(self):
+        self.child.send("\x04")
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        assert (self.child.exitstatus, self.child.signalstatus) == (0, None)
+
+
+@contextmanager
+def at_terminal(*given, **options):
+    terminal = Terminal(*given, **options)
+    try:
+        yield terminal
+    finally:
+        terminal.child.close(force=True)
+
+
+@contextmanager
+def scripted(tmp_path, **script):
+    with ScriptedServer(**script) as server:
+        server.handlers.setdefault(
+            "inf_get_context_status", refusing(2010, MODEL="scripted", CTXSIZE=99, TOKENS_USED=1)
+        )
+        url = f"infd://ada@127.0.0.1:{server.port}"
+        with at_terminal(url, "ada's token", tmp_path, "--context", "99") as terminal:
+            terminal.ready()
+            yield server, terminal
