@@ -27,6 +27,7 @@ from infd.engine.options import (
     BATCHED_FAIR,
     FLASH_ATTENTION,
     KV_TYPES,
+    MIN_CTXSIZE,
     MOST_LOOKUP,
     PLACEMENTS,
     ModelOptions,
@@ -76,7 +77,7 @@ class ModelConfig:
     )
     load: bool = setting(BOOLEAN, False, "Load the model when the daemon starts.")
     ctxsize: int | None = setting(
-        count(1), None,
+        count(MIN_CTXSIZE), None,
         "The cumulative context budget in tokens when loaded at start; "
         "8 × the model's training context if not given.", shown="",
     )  # fmt: skip

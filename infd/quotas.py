@@ -6,9 +6,10 @@ changing it binds them: threads from the next token on, the batch from the next 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infd.accounts.user import User
+from infd.engine.preparing import Preparing
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.worker import Limits
 
@@ -18,10 +19,12 @@ DEFAULT_BATCH = 512
 
 @dataclass(slots=True)
 class Quota:
-    """`share`: the scheduler's view of the user; `limits`: what each worker reads."""
+    """`share`: the scheduler's view of the user; `limits`: what each worker reads; `preparing`:
+    the user's turns at preparing prompts."""
 
     share: Share
     limits: Limits
+    preparing: Preparing = field(default_factory=Preparing)
 
 
 class Quotas:

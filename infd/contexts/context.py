@@ -179,7 +179,7 @@ class Context:
         keys["ESTIMATE_MS"] = self._worker.estimate_ms
         return codes.INF_CONTEXT_ACTIVE, keys
 
-    async def execute(self, execution: Execution) -> None:
+    async def execute(self, run: Execution) -> None:
         """Start a run. Returns when its prompt is queued. Raises the EXEC errors, 2016, 2012."""
         self.require_ready()
         if self.state is State.FAILED:
@@ -188,20 +188,21 @@ class Context:
             raise ExecAlreadyProcessing("A run is under way; read it to its end or stop it.")
         if self._embedding_only:
             raise InfInvalidParams(f"Model {self.model} makes embeddings only; it cannot reply.")
-        history = self.messages.plan(execution.msgids)
+        history = self.messages.plan(run.msgids)
         user = self._user()
-        request = RunRequest(
-            messages=with_system_prompt(user.system_prompt, self.messages.texts(history)),
-            sampling=SamplingParams.merged(user.sampling, execution.sampling),
-            seed=execution.seed,
-            max_tokens=execution.max_tokens,
-            stop=execution.stop,
-        )
+        sampling = SamplingParams.merged(user.sampling, run.sampling)
         self.state = State.PREPARING
         attempt = self._attempt = object()
         self._ended = self._loop.create_future()
         self._ending, self._abort_detail, self._abort_wanted = None, "", False
         self._prompt = (0, 0)
+
+        def request() -> RunRequest:
+            # Only now: texts that were cleared while others were prepared are not kept for it.
+            self._check_attempt(attempt)
+            said = with_system_prompt(user.system_prompt, self.messages.texts(history))
+            return RunRequest(said, sampling, run.seed, run.max_tokens, run.stop)
+
         try:
             await self.tenant.come_in()
             self._check_attempt(attempt)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 FLASH_ATTENTION = ("auto", "on", "off")
 PLACEMENTS = ("dedicated", "batched")
 BATCHED_FAIR = ("throughput", "strict")
+MIN_CTXSIZE = 32
+"""The smallest context, in tokens (the contract's section 8)."""
 MOST_LOOKUP = 16
 """The most tokens that prompt-lookup may draft at one time."""
 

@@ -21,6 +21,7 @@ character cannot be broken.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -73,7 +74,9 @@ class _Spellings:
         if not lengths:
             return
         sizes = {first: sorted(set(sizes)) for first, sizes in lengths.items()}
-        for match in re.finditer("[" + re.escape("".join(sizes)) + "]", text):
+        # The regular expression passes over most of a text that is nothing but first characters.
+        heads = "|".join(sorted(re.escape(head) for head in {spelled[:2] for spelled in known}))
+        for match in re.finditer(f"(?={heads})", text):
             start = match.start()
             for size in sizes[text[start]]:
                 if text[start : start + size] in known:
@@ -207,9 +210,9 @@ def _break_at(
     for at in range(start + 1, end):
         if at in positions:
             return at
-    if any(a < end and start < b for a, b in spans):
-        return start + 1
-    return None
+    # Spans follow each other: the last that begins before the end is the one that may reach in.
+    at = bisect_left(spans, (end,)) - 1
+    return start + 1 if at >= 0 and start < spans[at][1] else None
 
 
 def _folded(messages: Sequence[Message]) -> list[Message] | None:

@@ -27,12 +27,16 @@ TILE, LEAST = 16, 4
 GRAIN_ALONE = 64
 # Before anything is known.
 FIRST = 16
-# How much a new measurement counts.
-_NEW = 0.3
+# How much a new measurement counts. A step of replies is seldom too fast by accident: of those a
+# shorter one counts for more.
+_NEW, _SHORTER = 0.3, 0.6
 # More sequences in a step than this make hardly more tokens a second on processors.
 MOST_ROWS = 64
 # After so many others a step of one row is due.
 _LOOK = 200
+# What was learnt of so many rows is forgotten after so many steps without one of them: an accident
+# would else be believed for ever, because steps are kept below what is thought too long.
+_STALE = 400
 
 
 class Rhythm:
@@ -44,6 +48,9 @@ class Rhythm:
         self._stretch = STRICT_STRETCH if strict else STRETCH
         self._limit = STRICT if strict else FAIR
         self._steps: dict[int, float] = {}
+        self._learnt: dict[int, int] = {}
+        """When each of `_steps` was learnt last, counted in steps."""
+        self._count = 0
         self._since_one = 0
         self._short = self._long = 0.0
 
@@ -58,8 +65,14 @@ class Rhythm:
 
     def learn_replies(self, rows: int, seconds: float) -> None:
         """A step of so many replies took so long."""
-        self._steps[rows] = _mean(self._steps.get(rows, 0.0), seconds)
+        old = self._steps.get(rows, 0.0)
+        self._steps[rows] = _mean(old, seconds, _SHORTER if seconds < old else _NEW)
         self._since_one = 0 if rows == 1 else self._since_one + 1
+        self._count += 1
+        self._learnt[rows] = self._count
+        if self._count % _LOOK == 0:
+            for n in [n for n, at in self._learnt.items() if n > 1 and self._count - at >= _STALE]:
+                del self._learnt[n], self._steps[n]
 
     def seconds(self, prompt: int) -> float:
         """What so many prompt tokens probably take; 0.0 before anything is known."""
@@ -109,5 +122,5 @@ class Rhythm:
         return rows
 
 
-def _mean(old: float, new: float) -> float:
-    return new if not old else old + _NEW * (new - old)
+def _mean(old: float, new: float, part: float = _NEW) -> float:
+    return new if not old else old + part * (new - old)

@@ -185,6 +185,13 @@ class Scheduler:
             self.policy.observe(monotonic(), time.process_time(), others)
             self._arrange()
 
+    def charge(self, share: Share, seconds: float) -> None:
+        """Processor time that was used for a user beside what was given out here."""
+        with self._lock:
+            self.policy.settle(monotonic())
+            share.used += seconds
+            share.virtual += seconds
+
     def settle(self) -> None:
         """Bring every `Share.used` up to now."""
         with self._lock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from time import thread_time
 from typing import TYPE_CHECKING
 
 from infd.engine.border import Border
@@ -29,6 +30,7 @@ from infd.engine.events import (
 from infd.engine.generation import Engine
 from infd.engine.model import Model
 from infd.engine.prefixes import Shelf
+from infd.engine.preparing import Preparing
 from infd.engine.prompt import build_prompt
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
@@ -76,16 +78,22 @@ class Worker:
         batch: Batch | None = None,
         shelf: Shelf | None = None,
         swap: SwapFolder | None = None,
+        preparing: Preparing | None = None,
     ) -> None:
         """`run_ahead`: tokens ahead of `read_tokens` after which a run is background work.
         `batch`: the model's batch in the batched placement; else the context has its own engine.
         `shelf`: what the user's contexts on this model share; None: nothing.
         `swap`: where it may be saved while nobody uses it; None: it stays in memory.
+        `preparing`: the user's turns at preparing prompts; None: it has its own.
         """
         self.name = name
         self.failed = False
         self._model = model
         self._renderer = renderer
+        self._scheduler = scheduler
+        self._preparing = Preparing() if preparing is None else preparing
+        self._prepared_in = 0.0
+        """Seconds of processor time that the latest preparation took."""
         self._batch = batch
         self._engine: Engine | Seat = (
             Engine(model, scheduler, share, limits, ctxsize=ctxsize, run_ahead=run_ahead)
@@ -121,15 +129,19 @@ class Worker:
             self._begin_close()
             raise
 
-    async def prepare(self, request: RunRequest) -> Prepared:
-        """Template and tokenise. Raises TemplateError or TokenizeError.
+    async def prepare(self, request: RunRequest | Callable[[], RunRequest]) -> Prepared:
+        """Template and tokenise, when it is the user's turn (preparing.py). `request` may be a
+        function that is asked for it then: what it raises is raised. Raises TemplateError,
+        TokenizeError.
 
         When it returns, a run that `clear` ended before has told its end, and a `reopen` that was
         asked for before is done, or has failed. Cancelled, the result is dropped.
         """
         preparer = self._there(self._preparer)
         try:
-            prepared = await preparer.call(partial(self._prepare, request))
+            prepared = await self._preparing.take(
+                partial(self._begin_preparing, request), self._charge
+            )
         except asyncio.CancelledError:
             preparer.put(self._let_go)
             raise
@@ -138,6 +150,15 @@ class Worker:
             # A batch prepares beside its steps, so perhaps sooner than that.
             await self._border.call(_nothing)
         return prepared
+
+    async def _begin_preparing(self, request: RunRequest | Callable[[], RunRequest]) -> Prepared:
+        self._prepared_in = 0.0
+        asked = request() if callable(request) else request
+        return await self._there(self._preparer).call(partial(self._prepare, asked))
+
+    def _charge(self) -> float:
+        self._scheduler.charge(self._engine.share, self._prepared_in)
+        return self._prepared_in
 
     def run(self, prepared: Prepared, sink: Sink) -> None:
         """Start a run. `sink` is called on the loop, in order, never before this returns."""
@@ -342,6 +363,13 @@ class Worker:
     # The thread's side.
 
     def _prepare(self, request: RunRequest) -> Prepared:
+        began = thread_time()
+        try:
+            return self._prompt(request)
+        finally:
+            self._prepared_in = thread_time() - began
+
+    def _prompt(self, request: RunRequest) -> Prepared:
         messages, shelf = request.messages, self._engine.shelf
         tokens = build_prompt(self._model, self._renderer, messages)
         away = self._engine.away

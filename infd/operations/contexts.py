@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infd.contexts.context import Context
 from infd.dispatch import Call, Result, handler
+from infd.engine.options import MIN_CTXSIZE
 from infd.engine.worker import Finished, Worker
 from infd.models.budget import UserShareFull, how_to_free
 from infd.models.service import LoadedModel, Reservation
@@ -19,9 +20,6 @@ from infd_protocol.errors import (
     InfSessionTokenMismatch,
     InfUserContextLengthExceeded,
 )
-
-MIN_CTXSIZE = 32
-"""The smallest context, in tokens (the contract's section 8)."""
 
 
 @handler("inf_get_context_ids")
@@ -106,6 +104,7 @@ async def _create(call: Call, loaded: LoadedModel) -> Context:
         batch=loaded.batch,
         shelf=daemon.prefixes.shelf(user.username, loaded.name),
         swap=daemon.swap,
+        preparing=quota.preparing,
     )
     context = Context(
         ctxid,
