@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from infd import __version__, commands
 from infd.arguments import Parser
-from infd.failures import CommandError
+from infd.failures import INSTALL, CommandError
 from infd_protocol.errors import InfdError
 
 SERVER_EXTRAS = ("cryptography", "jinja2", "llama_cpp", "numpy", "structlog", "uvloop")
@@ -67,8 +67,7 @@ def _complain(error: Exception) -> int:
         return 1
     if isinstance(error, ModuleNotFoundError) and error.name in SERVER_EXTRAS:
         # In its folder, not by its name: what an index has under that name may be another.
-        print(f"infd: {error.name} is missing: in infd's folder, pip install '.[server]'",
-              file=sys.stderr)  # fmt: skip
+        print(f"infd: {error.name} is missing: in infd's folder, {INSTALL}", file=sys.stderr)
         return 1
     if os.environ.get("INFD_TRACEBACK"):
         traceback.print_exception(error)

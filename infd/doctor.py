@@ -21,14 +21,14 @@ from typing import Any
 from infd import children, machine
 from infd.config import Config
 from infd.demo import MODEL_PATH
+from infd.failures import BUILD_FLAGS, INSTALL
 from infd.models import memory
 from infd.reach import ReachError, is_running, whereabouts
 from infd.wire import Address, Wire, WireError
 from infd_protocol.errors import InfdError
 
 REINSTALL = (
-    'CXXFLAGS="-fno-dse -fno-tree-dse" CMAKE_ARGS="-DGGML_OPENMP=OFF" '
-    "pip install --no-cache-dir --force-reinstall llama-cpp-python"
+    f"{BUILD_FLAGS} pip install --no-cache-dir --force-reinstall llama-cpp-python"
 )
 CHECKUP_SECONDS = 300.0
 SLOW_PROMPT, SLOW_DECODE = 400.0, 40.0
@@ -66,7 +66,7 @@ def _library() -> Iterator[Finding]:
         version = metadata.version("llama-cpp-python")
     except metadata.PackageNotFoundError:
         yield Finding(
-            "bad", "llama-cpp-python is not installed: in infd's folder, pip install '.[server]'"
+            "bad", f"llama-cpp-python is not installed: in infd's folder, {INSTALL}"
         )
         return
     if uses_openmp(_library_folder()):

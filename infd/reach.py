@@ -25,7 +25,7 @@ from infd.config import Config
 from infd.failures import CommandError
 from infd.settings import split_address
 from infd.wire import Address, Operations, Wire, WireError
-from infd_protocol.errors import InfAuthorizationFailed, InfModelNameMismatch
+from infd_protocol.errors import InfAuthorizationFailed, InfdError, InfModelNameMismatch
 
 if TYPE_CHECKING:
     from infd.accounts.offline import OfflineAccounts
@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--url", help="infd://USER@HOST:PORT of a running one (or INFD_URL)")
     group.add_argument(
         "--token-file", metavar="FILE", type=Path,
-        help="holds your access token (or INFD_TOKEN; asked for on a terminal)",
+        help="holds your access token (or INFD_TOKEN, INFD_TOKEN_FILE; asked for on a terminal)",
     )  # fmt: skip
 
 
@@ -74,8 +74,10 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
             finally:
                 # Also where it failed: that may be because another folder was meant.
                 if not named:
-                    print(f"infd: this was in {settings.state}, on which no daemon runs (--state "
-                          "DIR names another folder)", file=sys.stderr)  # fmt: skip
+                    print(
+                        f"infd: this was in {settings.state}, on which no daemon runs (--state "
+                        f"DIR names another folder){_who_answers(settings)}", file=sys.stderr,
+                    )  # fmt: skip
             return
         address = Address(*whereabouts(settings))
     else:
@@ -165,6 +167,17 @@ def whereabouts(settings: Config) -> tuple[str, int]:
     return host if host not in ("", "0.0.0.0", "::") else LOOPBACK, port
 
 
+def _who_answers(settings: Config) -> str:
+    """A clause on the daemon at the usual address, which runs on another folder; "" without one."""
+    address = Address(*whereabouts(settings))
+    try:
+        with Wire(address) as wire:
+            wire.call("inf_hello")
+    except (WireError, InfdError):
+        return ""
+    return f"; the daemon that answers on {address} is asked with --url infd://{address}"
+
+
 def _open_folder(settings: Config) -> OfflineAccounts | None:
     """The folder's accounts; None if a daemon runs on it."""
     from infd.accounts.offline import OfflineAccounts
@@ -198,11 +211,14 @@ def _token(file: Path | None, user: str) -> tuple[str, str]:
             raise ReachError(f"{file}: the access token cannot be read ({error})") from None
     if token := os.environ.get("INFD_TOKEN", ""):
         return token, "in INFD_TOKEN"
+    if named := os.environ.get("INFD_TOKEN_FILE", ""):
+        return _token(Path(named), user)
     if sys.stdin.isatty():
         try:
             return getpass.getpass(f"access token of {user}: "), "that was typed"
         except EOFError:
             print(file=sys.stderr)  # the cursor stands behind the question
     raise ReachError(
-        "no access token: set INFD_TOKEN, or name a file that holds it with --token-file"
+        "no access token: set INFD_TOKEN, or name a file that holds it with --token-file (or "
+        "INFD_TOKEN_FILE)"
     )

@@ -21,6 +21,8 @@ from infd_protocol.errors import InfdError, error_for
 
 DEFAULT_PORT = 4633
 CONNECT_SECONDS = 5.0
+FIRST_SECONDS = 10.0
+"""What the first answer may take: a daemon says hello at once, however busy it is."""
 _CHUNK = 2**16
 _SUCCESS = frozenset(row.number for row in codes.ROWS if not row.refuses)
 
@@ -88,12 +90,12 @@ class Wire(Closing):
         except OSError as error:
             why = error.strerror or str(error) or "no answer"
             raise WireError(f"no daemon answers on {address} ({why})") from None
-        # Loading a model and waiting for a turn take as long as they take.
-        self._socket.settimeout(None)
+        self._socket.settimeout(FIRST_SECONDS)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def login(self, user: str, token: str) -> None:
         """Open a session; later calls are made in it. Raises InfAuthorizationFailed, …"""
+        self.call("inf_hello")
         self._stok = self.call("inf_access_request", USERNAME=user, ACCTOK=token).keys["STOK"]
         self.token = token
 
@@ -115,10 +117,16 @@ class Wire(Closing):
                     break
                 elif isinstance(event, Refusal):
                     raise WireError(f"the daemon on {self.address} speaks another protocol")
+        except TimeoutError:
+            raise WireError(
+                f"what listens on {self.address} does not answer: is that an infd daemon?"
+            ) from None
         except OSError as error:
             raise WireError(f"the connection to {self.address} broke ({error.strerror})") from None
         except ProtocolError as error:
             raise WireError(f"{self.address} is no infd daemon: {error}") from None
+        # Loading a model and waiting for a turn take as long as they take.
+        self._socket.settimeout(None)
         if event.code not in _SUCCESS:
             raise error_for(event.code, event.keys)
         return Answer(event.keys, event.data)

@@ -105,13 +105,15 @@ def _given(model: str | None, state: str | None) -> Subject | None:
     from infd import config
     from infd.bench.decoding import Subject
     from infd.models.registry import Registry
+    from infd.reach import warnings_told
 
     if model is None:
         return None
     if Path(model).is_file():
         return Subject(Path(model), synthetic=False, prefix="given-")
     settings = config.load(state=state)
-    found = Registry(settings).find(model)
+    with warnings_told():
+        found = Registry(settings).find(model)
     if found is None:
         raise CommandError(
             f"--model {model}: there is neither such a file nor such a model in "

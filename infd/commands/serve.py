@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from infd import config
+from infd import config, hugepages
 from infd.config import Config, ModelConfig
 from infd.failures import CommandError
 from infd.reach import warnings_told
@@ -78,6 +78,7 @@ def run(given: argparse.Namespace) -> int:
     if given.check:
         with warnings_told():
             return check(chosen)
+    hugepages.begin_again()
     from infd import logs, notify
     from infd.accounts.store import StoreError
     from infd.listening import ListenError
@@ -135,6 +136,8 @@ def check(chosen: Config) -> int:
             header = read_header(file.path)
             said = f"{header.architecture}, {file.size()} bytes"
             when = ", loaded at start" if file.settings.load else ""
+            if header.cut_short:
+                raise HeaderError("it ends before its weights do; was it downloaded whole?")
         except HeaderError as error:
             broken, said, when = broken + 1, f"cannot be used: {error}", ""
         except OSError as error:

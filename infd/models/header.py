@@ -41,6 +41,8 @@ class Header:
     parameters: int
     training_context: int
     has_template: bool
+    cut_short: bool
+    """Whether the file ends before all of its tensors' data have begun."""
 
 
 def read_header(path: Path, *, part: bool = False) -> Header:
@@ -80,9 +82,12 @@ class _Reader:
         if not isinstance(architecture, str):
             raise HeaderError("the file does not name its architecture")
         context = values.get(f"{architecture}.context_length")
+        described = [self._tensor() for _ in range(tensors)]
+        last = max((offset for _, offset in described), default=0)
         return Header(
             architecture=architecture,
-            parameters=sum(self._tensor() for _ in range(tensors)),
+            parameters=sum(elements for elements, _ in described),
+            cut_short=bool(tensors) and self._file.tell() + last >= self._size,
             training_context=context if type(context) is int and 0 <= context < 2**32 else 0,
             has_template=isinstance(values.get("tokenizer.chat_template"), str),
         )
@@ -117,12 +122,12 @@ class _Reader:
             raise HeaderError("the file's header is damaged: an array of arrays")
         return None
 
-    def _tensor(self) -> int:
-        """One tensor's description; its number of elements."""
+    def _tensor(self) -> tuple[int, int]:
+        """One tensor's description: its number of elements, and where in the data it begins."""
         self._string()
         dimensions = self._take(_U32)
         if dimensions > 4:  # GGML_MAX_DIMS
             raise HeaderError("the file's header is damaged: a tensor of many dimensions")
         sizes = [self._take(_U64) for _ in range(dimensions)]
-        self._bytes(_U32.size + _U64.size)
-        return prod(sizes)
+        self._take(_U32)
+        return prod(sizes), self._take(_U64)

@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -325,7 +326,7 @@ def _read_headers(file: ModelFile) -> Header:
     first = read_header(file.path)
     others = (read_header(path, part=True) for path in file.paths[1:])
     parameters = first.parameters + sum(part.parameters for part in others)
-    return Header(first.architecture, parameters, first.training_context, first.has_template)
+    return replace(first, parameters=parameters)
 
 
 def _load_weights(file: ModelFile, extra_bufts: bool, loading: _Loading) -> tuple[Model, Renderer]:
