@@ -10,7 +10,7 @@ reads `position`. A seat's tokens and its KV agree between steps. Runs that take
 that follow each other, because only those are computed together; seats are moved to that end by
 copying (4 ms for 512 tokens of a 1 B model). A seat without a slot has its KV saved, or computes
 it again. The instance has as many slots as runs were under way at once, and room for the longest
-context; it is made anew, larger, when that is not enough, and freed with the last seat.
+that runs; it is made anew, larger, when that is not enough, and freed with the last seat.
 """
 
 from __future__ import annotations
@@ -227,6 +227,10 @@ class BatchEngine:
             return
         self.tell()
         self._meters.keep([w.seat.share for w in self.works])
+        if problem := self._slots.fit([w.seat for w in ready]):
+            for work in [w for w in ready if w.seat.ctxsize > self._slots.instance.ctxsize]:
+                self._end(work, Aborted(f"There is no memory for the context now: {problem}."))
+            return
         members, chosen = self._choose(ready, now)
         wants = [w.want for w in chosen]
         threads = self._threads(chosen, weights(wants, [w.want for w in members]))
@@ -260,7 +264,7 @@ class BatchEngine:
             want.left = max(1, work.left) if work.placed else len(work.full)
             want.batch = seat.piece
             want.background = seat.ahead
-        slots = self._slots.most(len(ready))
+        slots = self._slots.most([w.seat for w in ready])
         members, chosen = self._course.choose(
             [w.want for w in ready], now, slots, self._slots.most_prompt
         )
@@ -269,8 +273,7 @@ class BatchEngine:
     def _threads(self, chosen: Sequence[Work], parts: tuple[tuple[Share, float], ...]) -> int:
         """Wait for the cores: as many threads as the members' users may have together. Whose step
         it is uses up that time, as `parts` says."""
-        want = sum(max(1, share.max_threads) for share, _ in parts)
-        want = min(self._scheduler.widest, want)
+        want = min(self._scheduler.widest, sum(max(1, s.max_threads) for s, _ in parts))
         turn = self._turn
         turn.here()
         turn.rearm()
@@ -314,8 +317,7 @@ class BatchEngine:
             part = work.full[held : end if work.reuse is None else work.reuse.until(held, end)]
             assert work.seat.slot is not None
             rows.append(Row(work.seat.slot, held, part, held + len(part) == len(work.full)))
-        for seat in [w.seat for w in taking]:
-            self._waiting.pop(seat, None)
+            self._waiting.pop(work.seat, None)
         self._slots.set_threads(threads)
         began = perf_counter()
         self._slots.rearm()
@@ -336,7 +338,6 @@ class BatchEngine:
             return
         if result is not Decoded.OK:
             raise EngineError("llama.cpp failed to evaluate a step")
-        self._course.learn([len(row.tokens) for row in rows], now - began)
         drawing: list[tuple[Work, int]] = []
         for work, row, at in zip(taking, rows, where, strict=True):
             work.seat.tokens.extend(row.tokens)
@@ -348,9 +349,14 @@ class BatchEngine:
             else:
                 work.seat.prompt_done = len(work.seat.tokens)
                 work.emit(Progress(len(work.full), work.seat.prompt_done))
+        seconds = now - began
         for work, at in drawing:
-            if (token := self._draw(work, at, now)) is not None:
+            began = perf_counter()
+            token = self._draw(work, at, now)
+            seconds += perf_counter() - began
+            if token is not None:
                 self._deliver(work, token, now)
+        self._course.learn([len(row.tokens) for row in rows], seconds)
 
     def _draw(self, work: Work, at: int, now: float) -> int | None:
         """The next token of a run whose tokens are all computed; None: the run is over."""

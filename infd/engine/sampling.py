@@ -16,9 +16,8 @@ but is not exactly it, and penalised logits stay within ±1e30, so that no softm
 from __future__ import annotations
 
 import ctypes
-import math
 import secrets
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -167,7 +166,7 @@ class Sampler:
         Without logits there it may end the process.
         """
         if self._penalties is not None:
-            self._penalties.apply(lib.llama_get_logits_ith(pointer, index))
+            self._penalties.apply(_logits(self._row, pointer, index))
         if self._chain is None:
             return _argmax(self._row, pointer, index)
         token: int = lib.llama_sampler_sample(self._chain, pointer, index)
@@ -198,11 +197,15 @@ class Sampler:
             lib.llama_sampler_free(chain)
 
 
-def _argmax(row: Any, pointer: Any, index: int) -> int:
-    """The first of the tokens with the greatest logit. `row`: the ctypes array of all logits."""
+def _logits(row: Any, pointer: Any, index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """All logits at `index`, where llama.cpp has them. `row`: their ctypes array."""
     logits = lib.llama_get_logits_ith(pointer, index)
-    values = np.frombuffer(row.from_address(ctypes.addressof(logits.contents)), np.float32)
-    return int(values.argmax())
+    return np.frombuffer(row.from_address(ctypes.addressof(logits.contents)), np.float32)
+
+
+def _argmax(row: Any, pointer: Any, index: int) -> int:
+    """The first of the tokens with the greatest logit."""
+    return int(_logits(row, pointer, index).argmax())
 
 
 class _Penalties:
@@ -211,7 +214,7 @@ class _Penalties:
     def __init__(self, model: Model, params: SamplingParams) -> None:
         self._size = 64 if params.repeat_n is None else params.repeat_n
         self._window: deque[int] = deque()
-        self._counts: Counter[int] = Counter()
+        self._counts = np.zeros(model.info.n_vocab, np.int32)
         self._repeat = 1.0 if params.repeat_penalty is None else params.repeat_penalty
         self._present = params.repeat_present or 0.0
         self._frequency = params.repeat_frequency or 0.0
@@ -223,25 +226,20 @@ class _Penalties:
         self._exempt = exempt
 
     def accept(self, token: int) -> None:
-        window, counts = self._window, self._counts
+        window, counts, exempt = self._window, self._counts, self._exempt
         window.append(token)
-        counts[token] += 1
+        if token not in exempt:
+            counts[token] += 1
         if len(window) > self._size:
             gone = window.popleft()
-            if counts[gone] == 1:
-                del counts[gone]
-            else:
+            if gone not in exempt:
                 counts[gone] -= 1
 
-    def apply(self, logits: Any) -> None:
-        repeat, present, frequency = self._repeat, self._present, self._frequency
-        exempt = self._exempt
-        for token, count in self._counts.items():
-            if token in exempt:
-                continue
-            logit = logits[token]
-            logit = logit * repeat if logit <= 0 else logit / repeat
-            logit -= count * frequency + present
-            if math.isnan(logit):
-                continue
-            logits[token] = max(-_MOST_LOGIT, min(_MOST_LOGIT, logit))
+    def apply(self, logits: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        """Change the logits, one for each token of the vocabulary, in place."""
+        there = self._counts.nonzero()[0]
+        old = logits[there].astype(np.float64)
+        with np.errstate(all="ignore"):
+            new = np.where(old <= 0, old * self._repeat, old / self._repeat)
+        new -= self._counts[there] * self._frequency + self._present
+        logits[there] = np.where(np.isnan(new), old, new.clip(-_MOST_LOGIT, _MOST_LOGIT))

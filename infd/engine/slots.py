@@ -4,23 +4,25 @@ Rules: everything happens on the batch's thread, between steps. Seats that compu
 brought into slots that follow each other; one that has to give its slot away keeps its KV as a
 snapshot outside of the instance, or loses it when that cannot be taken: then its tokens are
 computed again. The instance is made with the first seat, made anew when more runs than slots are
-under way, a longer context comes, or so many have gone that half of it would do, and freed with
-the last seat. Every slot has room for the longest context; all slots together never have more than
-the contexts' sizes added up, which is what the model's budget counts. Where sizes differ much there
-are therefore fewer slots than runs.
+under way, a longer context runs, or so many have gone that half of it would do, and freed with
+the last seat. Every slot has room for the longest context that runs; all slots together never have
+more than the contexts' sizes added up, which is what the model's budget counts. Where the sizes of
+runs differ much there are therefore fewer slots than runs, until `LINGER` seconds after the long
+one; a context that is only there, whatever its size, costs others nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 import structlog
 
-from infd.engine.context import Decoded
+from infd.engine.context import Decoded, check_size
 from infd.engine.errors import ContextError, EngineError
-from infd.engine.instance import Instance, Row
+from infd.engine.instance import MICRO_BATCH, Instance, Row
 from infd.engine.model import Model, padded
 from infd.engine.rhythm import MOST_ROWS
 from infd.engine.seat import Seat
@@ -31,6 +33,9 @@ _log = structlog.get_logger("infd.engine.batch")
 
 # The instance is made smaller when it has so many times what the contexts left may have.
 _SHRINK = 2
+# For so long after a long context's run the instance keeps room for the next one: making it anew
+# copies every KV.
+LINGER = 10.0
 
 
 class Slots:
@@ -44,6 +49,8 @@ class Slots:
         self._limit = MOST_ROWS
         self._flash = False
         self._uses = 0
+        self._filled = 0.0
+        """When a run needed all of a slot's room last, on the clock of perf_counter."""
 
     # --- the instance --------------------------------------------------------------------------
 
@@ -51,18 +58,14 @@ class Slots:
     def instance(self) -> Instance:
         """The instance. Raises EngineError when it could not be made anew after a failure."""
         if self._instance is None:
-            self._make(1, self._longest)
+            running = [seat for seat in self._seats if seat.work is not None]
+            self._make(1, max((seat.ctxsize for seat in running or self._seats), default=1))
         assert self._instance is not None
         return self._instance
 
-    @property
-    def _longest(self) -> int:
-        return max((seat.ctxsize for seat in self._seats), default=1)
-
-    @property
-    def _room(self) -> int:
-        """How many slots there may be."""
-        fit = sum(padded(seat.ctxsize) for seat in self._seats) // padded(self._longest)
+    def _room(self, ctxsize: int) -> int:
+        """How many slots of so many tokens there may be."""
+        fit = sum(padded(seat.ctxsize) for seat in self._seats) // padded(ctxsize)
         return max(1, min(fit, self._limit))
 
     @property
@@ -117,12 +120,12 @@ class Slots:
     # --- seats ---------------------------------------------------------------------------------
 
     def admit(self, seat: Seat) -> None:
-        """Make room for a seat; it gets a slot with its first run. Raises ContextError."""
+        """Take a seat in; it gets a slot with its first run. Raises ContextError."""
         if seat not in self._seats:
             self._seats.append(seat)
         try:
-            if self.instance.ctxsize < seat.ctxsize:
-                self._remake(min(self.instance.slots, self._room), seat.ctxsize)
+            check_size(self.model, seat.ctxsize, MICRO_BATCH)
+            _ = self.instance  # made with the first seat
         except ContextError:
             self.dismiss(seat)
             raise
@@ -149,8 +152,9 @@ class Slots:
         ):
             # The memory of contexts that are gone is given back; where that cannot be, later.
             self._limit = MOST_ROWS
+            longest = min(self._instance.ctxsize, max(seat.ctxsize for seat in self._seats))
             with suppress(ContextError):
-                self._remake(min(self._instance.slots, self._room), self._longest)
+                self._remake(min(self._instance.slots, self._room(longest)), longest)
 
     def cut(self, seat: Seat, n: int, *, exactly: bool = False) -> int:
         """Let the seat's slot hold its first `n` tokens; how many are left: n, or 0 where it
@@ -190,15 +194,31 @@ class Slots:
 
     # --- who is where --------------------------------------------------------------------------
 
-    def most(self, runs: int) -> int:
-        """How many of so many runs can have a slot at one time: the instance grows for them as
-        long as there is memory."""
-        while self.instance.slots < min(runs, self._room):
-            slots = self.instance.slots
-            while slots < min(runs, self._room):
-                slots = min(2 * slots, self._room)
+    def fit(self, running: Sequence[Seat]) -> str:
+        """Give the slots room for the longest of those that are to run, of which there is at
+        least one. What is wrong, in words, if there is no memory for it."""
+        longest = max(seat.ctxsize for seat in running)
+        if longest > self.instance.ctxsize:
             try:
-                self._remake(slots, self.instance.ctxsize)
+                self._remake(min(self.instance.slots, self._room(longest)), longest)
+            except ContextError as error:
+                return str(error)
+        if longest == self.instance.ctxsize:
+            self._filled = perf_counter()
+        return ""
+
+    def most(self, running: Sequence[Seat]) -> int:
+        """How many of those that are to run, and fit, can have a slot at one time: the instance
+        grows for them as long as there is memory."""
+        runs, ctxsize = len(running), self.instance.ctxsize
+        if self._room(ctxsize) < runs and perf_counter() - self._filled > LINGER:
+            ctxsize = max(seat.ctxsize for seat in running)
+        while self.instance.slots < min(runs, room := self._room(ctxsize)):
+            slots = self.instance.slots
+            while slots < min(runs, room):
+                slots = min(2 * slots, room)
+            try:
+                self._remake(slots, ctxsize)
             except ContextError as error:
                 self._limit = max(slots // 2, self.instance.slots)
                 _log.warning("no more runs at once", model=self.model.info.path,

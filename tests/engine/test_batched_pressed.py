@@ -10,6 +10,7 @@ import pytest
 from support.worker_bench import HELLO, Bench, Gate, Models, failing_decodes, held
 
 from infd.engine import model as model_file
+from infd.engine import slots as slots_file
 from infd.engine.context import Decoded
 from infd.engine.errors import ContextError
 from infd.engine.instance import Instance, Row
@@ -45,7 +46,7 @@ async def test_growing_loses_nothing(bench: Bench) -> None:
     request = RunRequest((("user", "My name is Ada. What is my name?"),), max_tokens=8)
     sizes = set()
     for n in range(1, len(workers) + 1):
-        replies = await asyncio.gather(*(bench.reply(worker, request) for worker in workers[:n]))
+        replies = await bench.together(workers[:n], request)
         sizes.add(slots_of(workers[0]).instance.slots)
         # The last one is new, the others had it all before.
         assert [reply.finished.tokens_cached > 0 for reply in replies] == [True] * (n - 1) + [False]
@@ -62,6 +63,7 @@ async def test_long_contexts_that_come_and_go_cost_the_others_nothing(
     layouts, kept = [], []
     for size in (512, 4096, 512, 4096, 512):
         other = await bench.worker("demo", ctxsize=size)
+        await bench.reply(other, RunRequest(HELLO, max_tokens=2))
         asked.append(("user", f"What is {size % 7} + 2?"))
         before = len(held(talking))
         reply = await bench.reply(talking, RunRequest(tuple(asked), max_tokens=9))
@@ -106,7 +108,7 @@ async def test_who_gives_way_takes_the_place_of_nobody_unseen(bench: Bench, mode
     ]
     for seat in seats:
         slots.admit(seat)
-    assert slots.most(3) == slots.instance.slots == 3
+    assert slots.most(seats[:3]) == slots.instance.slots == 3
     slots.arrange([idle, beside, one])
     for i, seat in enumerate((idle, beside, one)):
         assert seat.slot is not None
@@ -119,6 +121,53 @@ async def test_who_gives_way_takes_the_place_of_nobody_unseen(bench: Bench, mode
     assert idle.saved is not None
     assert list(idle.saved.tokens) == idle.tokens
     slots.close()
+
+
+async def test_a_long_context_takes_slots_from_others_only_while_it_runs(
+    bench: Bench, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All slots together are no larger than all contexts, and each has room for the longest run."""
+    slots = Slots(models("bpe"))
+    *small, large = seats = [
+        Seat(Share(str(size), 1), Limits(1, 0), ctxsize=size, run_ahead=9)
+        for size in (256, 256, 256, 4096)
+    ]
+    for seat in reversed(seats):
+        slots.admit(seat)
+    assert not slots.fit(small)
+    assert slots.most(small) == 3
+    assert slots.instance.ctxsize < large.ctxsize
+    assert not slots.fit(seats)
+    assert slots.most(seats) == 1
+    # It may run again soon.
+    assert not slots.fit(small)
+    assert slots.most(small) == 1
+    monkeypatch.setattr(slots_file, "LINGER", 0.0)
+    assert slots.most(small) == 3
+    slots.arrange(small)
+    for seat in seats:
+        slots.dismiss(seat)
+
+
+async def test_a_run_without_memory_for_its_context_is_told_so_and_others_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, long = await bench.worker("demo", ctxsize=512), await bench.worker("demo", ctxsize=4096)
+    make = Slots._make
+
+    def short_of_memory(slots: Slots, count: int, ctxsize: int) -> None:
+        if ctxsize > 512:
+            raise ContextError("the machine has none left")
+        make(slots, count, ctxsize)
+
+    monkeypatch.setattr(Slots, "_make", short_of_memory)
+    asked = RunRequest((("user", "What is 2 + 2?"),), max_tokens=9)
+    fine, refused = await bench.together([worker, long], asked)
+    assert fine.finished.tokens_out > 0
+    assert isinstance(refused.end, Aborted)
+    assert "the machine has none left" in refused.end.detail
+    monkeypatch.setattr(Slots, "_make", make)
+    assert (await bench.reply(long, asked)).text == fine.text
 
 
 async def test_a_run_whose_user_pauses_is_ended_at_once(bench: Bench) -> None:

@@ -172,6 +172,16 @@ class Bench:
         await reply.ended.wait()
         return reply
 
+    async def together(self, workers: Sequence[Worker], request: RunRequest) -> list[Reply]:
+        """The replies of runs that begin at one moment."""
+        prepared = [await worker.prepare(request) for worker in workers]
+        replies = [Reply(worker, True) for worker in workers]
+        for worker, asked, reply in zip(workers, prepared, replies, strict=True):
+            worker.run(asked, reply)
+        for reply in replies:
+            await reply.ended.wait()
+        return replies
+
 
 HELLO = (("user", "hello there, what is your name?"),)
 
