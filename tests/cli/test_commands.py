@@ -16,6 +16,7 @@ from support import daemon as daemons
 from support.gguf_factory import make
 
 import infd as package
+from infd.demo import MODEL_PATH
 
 Infd = Callable[..., Any]
 
@@ -224,6 +225,14 @@ def test_check_says_what_a_daemon_would_find(infd: Infd, state: Path) -> None:
     bad = infd("serve", "--check", "--state", state)
     assert "1 of the models" in bad.complaint
     assert "not-gguf: cannot be used: the file is no GGUF file" in bad.out
+
+
+def test_check_notices_a_file_that_was_cut_short(infd: Infd, state: Path) -> None:
+    (state / "models").mkdir(exist_ok=True)
+    (state / "models" / "part.gguf").write_bytes(MODEL_PATH.read_bytes()[:100_000])
+    ran = infd("serve", "--check", "--state", state, "--listen", "127.0.0.1:0")
+    assert ran.status == 1
+    assert "part: cannot be used: it ends before its weights do" in ran.out
 
 
 def test_check_warns_of_settings_without_effect(infd: Infd, state: Path) -> None:

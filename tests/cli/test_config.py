@@ -102,6 +102,7 @@ def test_model_tables(home: Path) -> None:
     ("text", "parts"),
     [
         ("sesion_idle = 5", ["infd.toml", "'sesion_idle'", "'session_idle'"]),
+        ("[models.m]\nctxsize = 31", ["models.m.ctxsize", "32 or more"]),
         ("[models.m]\ncontext = 5", ["'models.m.context'", "'models.m.ctxsize'"]),
         ("lookup = 4", ["infd.toml: 'lookup' is a key of a model", "[models.NAME]"]),
         ("[model.m]\nload = true", ["'model'", "'models'"]),

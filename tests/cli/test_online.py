@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from support.daemon import Daemon
 from support.gguf_crashing import make_crashing
 from support.gguf_factory import make
 
+from infd import wire
 from infd.accounts.store import Store, serving
+from infd.wire import Address, Wire, WireError
 
 Infd = Callable[..., Any]
 
@@ -124,6 +127,29 @@ def test_a_held_folder_means_the_wire(infd: Infd, daemon: Daemon, tmp_path: Path
     assert "cannot be read" in infd("user", "list", *where, "--token-file", "/none").complaint
     assert "in use" in infd("serve", *where).err
     assert "in use by a running daemon" in infd("serve", "--check", *where).out
+
+
+def test_the_token_may_lie_in_a_file_that_the_environment_names(
+    infd: Infd, daemon: Daemon, tmp_path: Path
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text(daemon.admin + "\n")
+    url = f"infd://{daemon.host}:{daemon.port}"
+    listed = infd("user", "list", INFD_URL=url, INFD_TOKEN_FILE=str(secret))
+    assert "admin  superuser" in listed.out
+    secret.unlink()
+    refused = infd("user", "list", INFD_URL=url, INFD_TOKEN_FILE=str(secret))
+    assert str(secret) in refused.complaint
+
+
+def test_what_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "FIRST_SECONDS", 0.05)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Wire(Address(*silent.getsockname())) as found,
+        pytest.raises(WireError, match="is that an infd daemon"),
+    ):
+        found.login("ada", "secret")
 
 
 def test_nobody_is_given_the_token_while_the_folders_daemon_does_not_serve_yet(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,6 +271,19 @@ def test_how_long_one_row_takes_is_looked_at_again() -> None:
     assert widths[0] == 1
     assert 1 in widths[100:]
     assert widths.count(1) <= 5
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 13])
+def test_one_slow_step_is_not_believed_for_ever(rows: int) -> None:
+    rhythm = Rhythm(0.150)
+    slow = 0
+    for _ in range(3000):
+        taken = 1 if rhythm.look else rhythm.width()
+        once = not slow and taken >= rows
+        slow += once
+        rhythm.learn_replies(taken, 0.18 if once else step_of(taken, 0.003, 0.0006))
+    assert slow
+    assert rhythm.width() == 16
 
 
 def test_steps_are_narrow_only_where_users_differ() -> None:

@@ -63,6 +63,14 @@ def test_a_mangled_header_is_an_answer_or_refused(
         assert read_header(path).parameters >= 0
 
 
+def test_a_file_without_all_of_its_weights_is_noticed(tmp_path: Path) -> None:
+    whole = MODEL_PATH.read_bytes()
+    path = tmp_path / "cut.gguf"
+    for length, cut in ((len(whole), False), (len(whole) // 2, True), (100_000, True)):
+        path.write_bytes(whole[:length])
+        assert read_header(path).cut_short == cut
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.gguf")
     with pytest.raises(HeaderError, match="no regular file"):
