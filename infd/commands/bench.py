@@ -112,8 +112,10 @@ def _given(model: str | None, state: str | None) -> Subject | None:
     if Path(model).is_file():
         return Subject(Path(model), synthetic=False, prefix="given-")
     settings = config.load(state=state)
-    with warnings_told():
-        found = Registry(settings).find(model)
+    found = None
+    if settings.models_folder.is_dir():
+        with warnings_told():
+            found = Registry(settings).find(model)
     if found is None:
         raise CommandError(
             f"--model {model}: there is neither such a file nor such a model in "
