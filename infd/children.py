@@ -2,7 +2,7 @@
 
 A child runs the same Python on the same modules as its parent. It never looks for modules in the
 working folder (which need not be trusted), and it inherits neither access tokens nor what the
-service manager meant for the parent only. It has huge pages where its parent might (hugepages.py).
+service manager meant for the parent only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import ctypes
 import os
 import signal
 import sys
-
-from infd import hugepages
 
 PRIVATE = (
     "INFD_TOKEN",
@@ -32,7 +30,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in PRIVATE}
     # The parent may run from a source folder that only its own sys.path knows.
     kept["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if os.path.isabs(entry))
-    return kept | hugepages.asking(kept) | more
+    return kept | more
 
 
 def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:

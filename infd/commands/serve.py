@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from infd import config, hugepages
+from infd import config
 from infd.config import Config, ModelConfig
 from infd.failures import CommandError
 from infd.reach import warnings_told
@@ -78,7 +78,6 @@ def run(given: argparse.Namespace) -> int:
     if given.check:
         with warnings_told():
             return check(chosen)
-    hugepages.begin_again()
     from infd import logs, notify
     from infd.accounts.store import StoreError
     from infd.listening import ListenError

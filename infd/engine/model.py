@@ -24,6 +24,7 @@ from infd.engine.errors import ModelFileError
 from infd.engine.library import captured_log, last_error, lib, supports_gpu
 from infd.engine.options import ModelOptions
 from infd.engine.pace import Pace
+from infd.engine.pages import gather_pages, own_memory
 from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 
 # llama.cpp rounds n_ctx up to a multiple of this (llama-context.cpp, GGML_PAD(n_ctx, 256)).
@@ -161,6 +162,7 @@ class Model:
             # Held in a local, so that it outlives the call.
             callback = lib.llama_progress_callback(on_progress)
             params.progress_callback = callback
+        before = own_memory()
         with captured_log() as said:
             pointer = lib.llama_model_load_from_file(os.fsencode(name), params)
         if not pointer:
@@ -169,6 +171,7 @@ class Model:
             )
             raise ModelFileError(f"the model file {name} cannot be loaded: {why}")
         try:
+            gather_pages(before, lambda: progress is None or progress(1.0))
             model = cls(pointer, name, options)
         except BaseException:
             lib.llama_model_free(pointer)
