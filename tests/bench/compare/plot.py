@@ -35,7 +35,7 @@ PANELS: tuple[tuple[str, str, Bars, float, str], ...] = (
         "1 B parameters: ms to the first token", LARGE,
         (("short message", "single", "first"), ("turn 10", "turn 10", "first"),
          ("500-token system prompt,\nwarm", "system prompt", "first"),
-         ("256-token message", "long prompt", "first")), 1000.0, "",
+         ("192-token message", "long prompt", "first")), 1000.0, "",
     ),
     (
         "1 B parameters: ms, 99th percentile of gaps in a stream", LARGE,
