@@ -169,11 +169,11 @@ def whereabouts(settings: Config) -> tuple[str, int]:
 
 def _who_answers(settings: Config) -> str:
     """A clause on the daemon at the usual address, which runs on another folder; "" without one."""
-    address = Address(*whereabouts(settings))
     try:
+        address = Address(*whereabouts(settings))
         with Wire(address) as wire:
             wire.call("inf_hello")
-    except (WireError, InfdError):
+    except (CommandError, InfdError):
         return ""
     return f"; the daemon that answers on {address} is asked with --url infd://{address}"
 

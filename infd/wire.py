@@ -117,12 +117,13 @@ class Wire(Closing):
                     break
                 elif isinstance(event, Refusal):
                     raise WireError(f"the daemon on {self.address} speaks another protocol")
-        except TimeoutError:
-            raise WireError(
-                f"what listens on {self.address} does not answer: is that an infd daemon?"
-            ) from None
         except OSError as error:
-            raise WireError(f"the connection to {self.address} broke ({error.strerror})") from None
+            # One that the kernel gave up has a number too.
+            late = isinstance(error, TimeoutError) and error.errno is None
+            raise WireError(
+                f"what listens on {self.address} does not answer: is that an infd daemon?" if late
+                else f"the connection to {self.address} broke ({error.strerror})"
+            ) from None  # fmt: skip
         except ProtocolError as error:
             raise WireError(f"{self.address} is no infd daemon: {error}") from None
         # Loading a model and waiting for a turn take as long as they take.

@@ -139,8 +139,8 @@ class Model:
         params.load_mode = lib.LLAMA_LOAD_MODE_NONE
         params.n_gpu_layers = options.n_gpu_layers
         if not options.n_gpu_layers and supports_gpu():
-            # Otherwise llama.cpp would compute large prompts of any
-            # model on the GPU, out of turn, and keep every cache there.
+            # Otherwise llama.cpp would compute large prompts of any model on the GPU, out of
+            # turn, and keep every cache there.
             params.devices = ctypes.cast(_NO_DEVICES, ctypes.c_void_p)
         if options.n_gpu_layers and not supports_gpu():
             _log.warning(

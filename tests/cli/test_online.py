@@ -229,3 +229,15 @@ def test_somebody_else_on_the_port_is_one_line(infd: Infd) -> None:
         ran = infd("user", "list", "--url", f"127.0.0.1:{other.getsockname()[1]}", INFD_TOKEN="x")
         thread.join()
     assert "no infd daemon" in ran.complaint
+
+
+def test_without_a_state_folder_named_the_daemon_that_answers_is_named(
+    infd: Infd, daemon: Daemon, tmp_path: Path
+) -> None:
+    """The usual folder exists and no daemon runs on it; one on another folder has its address."""
+    usual = tmp_path / "home" / "infd"
+    assert infd("init", "--state", usual).status == 0
+    (usual / "infd.toml").write_text(f'listen = "{daemon.host}:{daemon.port}"\n')
+    created = infd("user", "create", "zed")
+    assert created.status == 0
+    assert f"--url infd://{daemon.host}:{daemon.port}" in created.err
