@@ -58,12 +58,14 @@ _log = structlog.get_logger("infd.models")
 
 
 class _Loading:
-    """A load under way. `progress` 0 to 1 is written by the loading thread."""
+    """A load under way. `progress` 0 to 1 is written by the loading thread. `ended`: an unload
+    came before its end. `served`: it has made a model that can serve."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.progress = 0.0
         self.ended = False
+        self.served = False
         self.task: asyncio.Task[None]
 
     def report(self, part: float) -> bool:
@@ -222,13 +224,21 @@ class Models:
         loading.task = asyncio.get_running_loop().create_task(
             self._read(file, ctxsize, loading), name=f"load {file.name}"
         )
-        # Its error is each waiting caller's; with none left it is nobody's.
-        loading.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+        def done(task: asyncio.Task[None]) -> None:
+            # Not in the task: cancelled before its first step it does nothing at all.
+            del self._loading[file.name]
+            if not loading.served:
+                del self._sizes[file.name]
+            # Its error is each waiting caller's; with none left it is nobody's.
+            if not task.cancelled():
+                task.exception()
+
+        loading.task.add_done_callback(done)
         return loading
 
     async def _read(self, file: ModelFile, ctxsize: int | None, loading: _Loading) -> None:
         name = file.name
-        served = False
         try:
             await self._header(file)
             verdict = await self._prober.judge(file)
@@ -250,15 +260,11 @@ class Models:
             budget = Budget(name, ctxsize, self._config.max_user_share)
             scheduler = self._device if model.on_gpu else self._scheduler
             self._loaded[name] = LoadedModel(name, model, renderer, budget, scheduler)
-            served = True
+            loading.served = True
             _log.info("model loaded", model=name, path=str(file.path), size=loading.size,
                       budget=ctxsize, extra_bufts=verdict.extra_bufts)  # fmt: skip
         except EngineError as error:
             raise InfUnableToOpenModelFile(f"Model {name}: {str(error).rstrip('.')}.") from None
-        finally:
-            del self._loading[name]
-            if not served:
-                del self._sizes[name]
 
     # --- ending ----------------------------------------------------------------------------
 

@@ -197,6 +197,19 @@ async def test_a_load_that_was_asked_for_after_the_unload_is_done(
     assert serving(models, "bpe").budget == 600
 
 
+async def test_a_load_is_ended_before_its_first_step(world: World) -> None:
+    world.put("bpe")
+    models = world.models()
+    loading = asyncio.create_task(models.load("bpe", 500))
+    unloading = asyncio.create_task(models.unload("bpe"))
+    with pytest.raises(InfUnableToOpenModelFile, match="unloaded"):
+        await loading
+    await unloading
+    assert "PROGRESS" not in await models.info("bpe")
+    await models.load("bpe", 600)
+    assert serving(models, "bpe").budget == 600
+
+
 async def test_a_load_is_ended_while_weights_are_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
