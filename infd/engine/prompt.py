@@ -24,10 +24,12 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 from infd.engine.errors import TemplateError, TemplateRefused, TokenizeError
 from infd.engine.model import Model
 from infd.engine.renderer import Message
+from infd.engine.spellings import Finder
 from infd.engine.templates import Renderer
 
 # Unicode's private-use code points: no text means anything by them, no tokenizer knows them.
@@ -45,7 +47,7 @@ def build_prompt(model: Model, renderer: Renderer, messages: Sequence[Message]) 
     """
     if not model.info.has_tokenizer:
         raise TokenizeError("the model has no tokenizer")
-    spellings = _Spellings(model, renderer.source)
+    spellings = _spellings(model, renderer)
     marks = list(_unused(messages, renderer.source or "", 4 + _BREAK_TRIES))
     text, breaks = _Marker(renderer, spellings, marks).render(messages)
     tokens = _tokenize(model, text, breaks, marks[4:])
@@ -55,32 +57,27 @@ def build_prompt(model: Model, renderer: Renderer, messages: Sequence[Message]) 
 
 
 class _Spellings:
-    """The spellings to keep out of message text, found fast: first character, then lengths."""
+    """The spellings to keep out of message text for one model and its template."""
 
     def __init__(self, model: Model, source: str | None) -> None:
         control = {s for s in model.vocabulary.control_spellings if len(s) > 1}
         markers = {
             s for s in model.vocabulary.user_defined_spellings if _is_marker(s, source or "<|im_")
         }
-        self.levels = (control | markers, control) if markers else (control,)
+        strict = Finder(control | markers)
+        self.levels = (strict, Finder(control)) if markers else (strict,)
         """What to break up: the stricter first, for templates that read their own markers."""
 
-    @staticmethod
-    def find(text: str, known: set[str]) -> Iterator[tuple[int, int]]:
-        """(start, end) of every occurrence, overlapping ones too."""
-        lengths: dict[str, list[int]] = {}
-        for spelled in known:
-            lengths.setdefault(spelled[0], []).append(len(spelled))
-        if not lengths:
-            return
-        sizes = {first: sorted(set(sizes)) for first, sizes in lengths.items()}
-        # The regular expression passes over most of a text that is nothing but first characters.
-        heads = "|".join(sorted(re.escape(head) for head in {spelled[:2] for spelled in known}))
-        for match in re.finditer(f"(?={heads})", text):
-            start = match.start()
-            for size in sizes[text[start]]:
-                if text[start : start + size] in known:
-                    yield start, start + size
+
+# Made once for each model: some vocabularies have hundreds, and a history thousands of messages.
+_SPELLINGS: WeakKeyDictionary[Renderer, _Spellings] = WeakKeyDictionary()
+
+
+def _spellings(model: Model, renderer: Renderer) -> _Spellings:
+    found = _SPELLINGS.get(renderer)
+    if found is None:
+        found = _SPELLINGS[renderer] = _Spellings(model, renderer.source)
+    return found
 
 
 def _is_marker(spelled: str, source: str) -> bool:
@@ -141,7 +138,7 @@ class _Marker:
                 continue
             breaks = {
                 at
-                for start, end in self._spellings.find(text, known)
+                for start, end in known.find(text)
                 if (at := _break_at(start, end, positions, spans)) is not None
             }
             shown = self._first in rendered or self._first not in marked[0][1]
@@ -153,14 +150,14 @@ class _Marker:
             "tokens of the model; leave them out"
         )
 
-    def _mark(self, text: str, known: set[str]) -> str:
+    def _mark(self, text: str, known: Finder) -> str:
         core = text.strip()
         if not core:
             return text
         at = text.index(core)
-        cuts = sorted({start + 1 for start, _ in self._spellings.find(core, known)})
-        parts = [core[a:b] for a, b in pairwise([0, *cuts, len(core)])]
-        inner = self._break.join(parts)
+        inner = core
+        if cuts := sorted({start + 1 for start, _ in known.find(core)}):
+            inner = self._break.join(core[a:b] for a, b in pairwise([0, *cuts, len(core)]))
         return text[:at] + self._open + inner + self._close + text[at + len(core) :]
 
     def _unmark(self, marked: str) -> tuple[str, set[int], list[tuple[int, int]]]:
@@ -189,7 +186,7 @@ class _Marker:
         harmless: list[Message] = []
         for role, said in messages:
             letters = list(said)
-            for start, end in self._spellings.find(said, known):
+            for start, end in known.find(said):
                 letters[start:end] = "x" * (end - start)
             harmless.append((role, "".join(letters)))
         try:
@@ -197,7 +194,7 @@ class _Marker:
         except TemplateError:
             return False
         ours, theirs = (
-            [rendered[a:b] for a, b in self._spellings.find(rendered, known)]
+            [rendered[a:b] for a, b in known.find(rendered)]
             for rendered in (text, other)
         )
         return ours == theirs

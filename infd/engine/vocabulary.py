@@ -6,6 +6,11 @@ Hazard: for the pre-tokenizers of many vocabularies (DeepSeek, Mistral's Tekken,
 BLOOM …) llama.cpp uses std::regex, which recurses for every character of a word: 40,000 letters
 without a space overflow a thread's 8 MiB of stack and end the process. `LONGEST_RUN` keeps runs
 far below that; only longer ones are cut, so only they get other tokens than elsewhere.
+
+llama.cpp counts all pieces of the text so far at each special token that it finds in it
+(llama-vocab.cpp, tokenizer_st_partition): a history of 16,000 messages takes seconds. So a long
+text is given to it in parts of about `PART`, which begin where a special token does; the tokens
+are the same.
 """
 
 from __future__ import annotations
@@ -13,20 +18,25 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from infd.engine.errors import TokenizeError
 from infd.engine.library import lib
+from infd.engine.spellings import Finder
 
 # llama.h, enum llama_vocab_type.
 VOCAB_NONE, _VOCAB_SPM, _VOCAB_BPE = 0, 1, 2
 # llama.h, enum llama_token_attr.
-_UNKNOWN, _CONTROL, _USER_DEFINED = 1 << 0, 1 << 3, 1 << 4
+_UNKNOWN, _CONTROL, _USER_DEFINED, _LSTRIP = 1 << 0, 1 << 3, 1 << 4, 1 << 7
 _NULL_TOKEN = -1
 # Measured: 200 to 400 bytes of stack a character; this takes at most 3.2 MB.
 LONGEST_RUN = 8192
 _LONG_RUN = re.compile(rf"\S{{{LONGEST_RUN + 1},}}|\s{{{LONGEST_RUN + 1},}}")
+PART = 4096
+"""Characters."""
+# So many special tokens are looked at for one to begin a part with; then the part is longer.
+_TRIES = 8
 
 
 class Pieces(dict[int, bytes]):
@@ -69,6 +79,11 @@ class Vocabulary:
         self.end_tokens: frozenset[int] = frozenset()
         self.control_spellings: dict[str, int] = {}
         self.user_defined_spellings: dict[str, int] = {}
+        self._no_beginning: tuple[str, ...] = ()
+        """Spellings of tokens that take the white space before them away, that another one may
+        take away, or that are no text."""
+        self._always, self._special = Finder(()), Finder(())
+        """What is a token in any text, and where special tokens are wanted."""
         self.has_byte_tokens = True
         self.newline_tokens: frozenset[int] = frozenset()
         if has_tokenizer:
@@ -84,8 +99,10 @@ class Vocabulary:
         if not self.has_tokenizer:
             raise TokenizeError("the model has no tokenizer")
         out: list[int] = []
-        for part in self._parts(text):
-            out += self._tokenize(part, special)
+        finder = self._special if special else self._always
+        for part in self._parts(text, finder):
+            for run in self._runs(part):
+                out += self._tokenize(run, special)
         if bos and self.adds_bos and out[:1] != [self.bos]:
             out.insert(0, self.bos)
         return out
@@ -109,7 +126,23 @@ class Vocabulary:
                 raise TokenizeError("the text is too long to be tokenised")
             room = -n
 
-    def _parts(self, text: str) -> Iterable[str]:
+    def _parts(self, text: str, finder: Finder) -> Iterator[str]:
+        """The text cut where llama.cpp finds a special token in any case: it looks for the longest
+        first, so no other may reach into it or out of it."""
+        begun, look = 0, PART
+        while look < len(text):
+            at = -1
+            for at, _ in islice(finder.find(text, look), _TRIES):
+                if finder.stands_apart(text, at) and not text.startswith(self._no_beginning, at):
+                    yield text[begun:at]
+                    begun = at
+                    break
+            if at < 0:
+                break
+            look = at + PART
+        yield text[begun:]
+
+    def _runs(self, text: str) -> Iterable[str]:
         if self._kind != _VOCAB_BPE or len(text) <= LONGEST_RUN:
             return (text,)
         cuts = [
@@ -135,16 +168,24 @@ class Vocabulary:
 
     def _read_spellings(self) -> None:
         get_attr, get_text, vocab = lib.llama_vocab_get_attr, lib.llama_vocab_get_text, self._vocab
+        always: list[str] = []
+        no_beginning: list[str] = []
         for token in range(self.n_tokens):
             attr = get_attr(vocab, token)
             if attr & (_UNKNOWN | _CONTROL | _USER_DEFINED):
                 spelled = (get_text(vocab, token) or b"").decode("utf-8", "replace")
                 if not spelled:
                     continue
+                if not attr & (_UNKNOWN | _CONTROL):
+                    always.append(spelled)
+                if attr & _LSTRIP or spelled[0].isspace() or "\ufffd" in spelled:
+                    no_beginning.append(spelled)
                 if attr & (_UNKNOWN | _CONTROL) or token in self.end_tokens:
                     self.control_spellings[spelled] = token
                 else:
                     self.user_defined_spellings[spelled] = token
+        self._always, self._special = Finder(always), Finder(self._spellings())
+        self._no_beginning = tuple(no_beginning)
 
     def _find_newlines(self) -> frozenset[int]:
         """The tokens that are one newline: what the vocabulary says, and what "\\n" becomes."""
