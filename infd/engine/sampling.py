@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from infd.engine.context import LlamaContext
-from infd.engine.library import lib
+from infd.engine.library import lib, shared
 from infd.engine.model import Model
 
 _LEAST_TEMP = 1e-6
@@ -111,7 +111,7 @@ class Sampler:
         """None: greedy."""
         if params.temperature != 0.0:
             self._chain = self._build(params, min(seed, _RANDOM_SEED - 1))
-        self._row = ctypes.c_float * model.info.n_vocab
+        self._rows = _Rows(model.info.n_vocab)
         self._penalties = _Penalties(model, params) if params.penalises else None
         self.needs_history = self._penalties is not None
         """Whether `accept` and `prime` have an effect: else they need not be called."""
@@ -166,9 +166,9 @@ class Sampler:
         Without logits there it may end the process.
         """
         if self._penalties is not None:
-            self._penalties.apply(_logits(self._row, pointer, index))
+            self._penalties.apply(self._rows.at(pointer, index))
         if self._chain is None:
-            return _argmax(self._row, pointer, index)
+            return int(self._rows.at(pointer, index).argmax())
         token: int = lib.llama_sampler_sample(self._chain, pointer, index)
         return token
 
@@ -179,9 +179,9 @@ class Sampler:
         """
         if self._penalties is not None:
             return lambda: self.sample(context)
-        chain, pointer, row = self._chain, context.pointer, self._row
+        chain, pointer, row = self._chain, context.pointer, self._rows.at
         if chain is None:
-            return lambda: _argmax(row, pointer, -1)
+            return lambda: int(row(pointer, -1).argmax())
         sample = lib.llama_sampler_sample
         return lambda: sample(chain, pointer, -1)
 
@@ -197,15 +197,29 @@ class Sampler:
             lib.llama_sampler_free(chain)
 
 
-def _logits(row: Any, pointer: Any, index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """All logits at `index`, where llama.cpp has them. `row`: their ctypes array."""
-    logits = lib.llama_get_logits_ith(pointer, index)
-    return np.frombuffer(row.from_address(ctypes.addressof(logits.contents)), np.float32)
+_llama = shared("llama")
+assert _llama is not None
+# The package's own function makes a pointer object of each address.
+_logits_at = _llama.llama_get_logits_ith
+_logits_at.argtypes, _logits_at.restype = (ctypes.c_void_p, ctypes.c_int32), ctypes.c_void_p
 
 
-def _argmax(row: Any, pointer: Any, index: int) -> int:
-    """The first of the tokens with the greatest logit."""
-    return int(_logits(row, pointer, index).argmax())
+class _Rows:
+    """Logits as arrays, where llama.cpp has them: always at the same few addresses."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self._row: Any = ctypes.c_float * n_vocab
+        self._known: dict[int, np.ndarray[Any, np.dtype[np.float32]]] = {}
+
+    def at(self, pointer: Any, index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """All logits of the `index`-th token of the latest decode, one a token of the vocabulary;
+        the first of the greatest is its argmax. Without logits there it may end the process."""
+        address = _logits_at(pointer, index)
+        row = self._known.get(address)
+        if row is None:
+            row = np.frombuffer(self._row.from_address(address), np.float32)
+            self._known[address] = row
+        return row
 
 
 class _Penalties:
