@@ -29,8 +29,6 @@ STREAM_UNSENT = 256 * 1024
 UNSENT = 4 * 1024 * 1024
 UNSENT_SECONDS = 60.0
 """Back-pressure, as in the contract's section 1; bytes and seconds."""
-SMALL = 4096
-"""Bytes of a response that others of the same moment are waited for with."""
 
 MAX_DETAIL = 1000
 """Characters of a DETAIL: names out of the request stand in it, and may be as long as a frame."""
@@ -207,18 +205,19 @@ class Link(asyncio.Protocol):
     def respond(
         self, seq: int, code: int, keys: dict[str, Any], data: str | None, *, last: bool
     ) -> None:
-        """Send a response, with others of the same moment in one write."""
+        """Send a response."""
         if not self.closed:
             self._send(self._connection.send_response(seq, code, keys, data, last=last))
 
     def _send(self, wire: bytes) -> None:
+        if not self._pumping:
+            # uvloop sends what is written in one turn of the loop together.
+            self._write(wire)
+            return
         self._out.append(wire)
         self._out_size += len(wire)
-        if self._out_size > (STREAM_UNSENT if self._pumping else SMALL):
+        if self._out_size > STREAM_UNSENT:
             self._flush()
-        elif not self._pumping and len(self._out) == 1:
-            # Replies that are computed together are sent together: a `write` is a system call.
-            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         if self._out:
