@@ -6,7 +6,7 @@ nothing to keep in step. Everything works without a file.
 
 - Without `--config`, `infd.toml` in the state folder is read if it is there.
 - Relative paths in a file start at that file's folder; those of flags, at the working folder.
-- A key that does not exist is refused: one line with the file, the key and the nearest known one.
+- A key that does not exist is refused: one line with the file, the key and, if one is near, that.
 """
 
 # ruff: noqa: RUF009  setting() makes a field, as dataclasses.field does.
@@ -16,8 +16,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
-import tomllib
+import stat
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
@@ -51,6 +50,7 @@ from infd.settings import (
     size,
     split_address,
 )
+from infd.toml import OWNER, read_toml
 
 FILE_NAME = "infd.toml"
 _IN_FILE = {
@@ -253,8 +253,7 @@ def load(file: Path | None = None, **flags: Any) -> Config:
     given = {name: value for name, value in flags.items() if value is not None}
     over = _read("the flags", given, Config, Path.cwd())
     if file is None:
-        beside = Path(over.get("state") or default_state()) / FILE_NAME
-        file = beside if beside.is_file() else None
+        file = _beside(Path(over.get("state") or default_state()))
     values: dict[str, Any] = {}
     if file is not None:
         document = _parse(file)
@@ -267,6 +266,20 @@ def load(file: Path | None = None, **flags: Any) -> Config:
     config = Config(file=file, **values)
     _check(config)
     return config
+
+
+def _beside(state: Path) -> Path | None:
+    """The state folder's own file, if there is one."""
+    file = state / FILE_NAME
+    try:
+        return file if stat.S_ISREG(file.stat().st_mode) else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError(
+            f"state folder {state}: {error.strerror}; {OWNER} the folder, or name another with "
+            "--state"
+        ) from None
 
 
 def sample() -> str:
@@ -330,27 +343,10 @@ def _check(config: Config) -> None:
 
 
 def _parse(file: Path) -> dict[str, Any]:
-    text = ""
     try:
-        text = file.read_bytes().decode()
-        return tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{file}: is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: {_broken(str(error), text)}") from None
-
-
-def _broken(said: str, text: str) -> str:
-    """What the TOML reader said, with the line that it stumbled over."""
-    lines = text.splitlines() or [""]
-    found = re.search(r"at line (\d+)", said)
-    number = min(int(found[1]), len(lines)) if found else len(lines)
-    line = lines[number - 1].strip()
-    if "overwrite" in said or "twice" in said:
-        return f"line {number} names what was named before, keep one of them: {line}"
-    return f"{said}: {line}" if line else said
+        return read_toml(file)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from None
 
 
 def _read(
@@ -366,11 +362,9 @@ def _read(
                     f"{where}: {name!r} is a key of a model: move it into a table [models.NAME]"
                 )
             names = [*known, "models"] if owner is Config else list(known)
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"{where}: unknown key {prefix + name!r}; the nearest known one is "
-                f"{prefix + near!r}"
-            )
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"is {prefix + near[0]!r} meant?" if near else "infd serve --help lists the keys"
+            raise ConfigError(f"{where}: unknown key {prefix + name!r}; {hint}")
         try:
             result = known[name].read(value)
         except ValueError as error:

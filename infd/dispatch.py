@@ -148,6 +148,30 @@ def incident(error: BaseException, operation: str) -> InfdError:
     )
 
 
+_TARGETS = {
+    name: key
+    for name, row in OPERATIONS.items()
+    for key in ("MODEL", "USERNAME")
+    if row.session and not row.reads and key in row.by_name
+}
+"""The key that names what an operation changes; USERNAME where there are both."""
+
+
+def named(daemon: Daemon, operation: Operation, keys: dict[str, Any], code: int) -> str:
+    """The user or the model that an operation names to change it, for the log; "" for others.
+
+    A name that was refused and that nobody has may be a mistyped access token: it is not told.
+    """
+    key = _TARGETS.get(operation.name)
+    name = keys.get(key) if key else None
+    if type(name) is not str:
+        return ""
+    if code in operation.success:
+        return name
+    known = daemon.accounts.user(name) if key == "USERNAME" else name in daemon.models.names()
+    return name if known else ""
+
+
 def success_code(operation: Operation, result: Result) -> int:
     """The code of a result: its own, or the row's only one."""
     if result.code is not None:

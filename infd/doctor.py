@@ -41,10 +41,12 @@ LOW_DISK = 100 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`level`: ok, note (worth knowing), or bad (infd will not work well)."""
+    """`level`: ok, note (worth knowing), or bad (infd will not work well). `build`: whether the
+    build of llama.cpp may be at fault."""
 
     level: str
     text: str
+    build: bool = False
 
 
 def examine(config: Config) -> Iterator[Finding]:
@@ -72,7 +74,7 @@ def _library() -> Iterator[Finding]:
     if uses_openmp(_library_folder()):
         yield Finding(
             "bad", f"llama-cpp-python {version} is built with OpenMP: worker threads run at half "
-            "their speed",
+            "their speed", build=True,
         )  # fmt: skip
     if not MODEL_PATH.is_file():
         yield Finding("bad", f"the bundled model is missing: {MODEL_PATH}; reinstall infd")
@@ -81,7 +83,8 @@ def _library() -> Iterator[Finding]:
     if isinstance(measured, dict):
         yield from _judge(measured)
         return
-    yield Finding("bad", f"llama-cpp-python {version}: decoding with the bundled model {measured}")
+    said = f"llama-cpp-python {version}: decoding with the bundled model {measured}"
+    yield Finding("bad", said, build=True)
     if isinstance(checkup(extra_bufts=False), dict):
         yield Finding(
             "note", "without repacked weights it works, at half the speed; the daemon finds that "
@@ -97,12 +100,14 @@ def _judge(measured: dict[str, Any]) -> Iterator[Finding]:
         if ours in processor_flags() and theirs not in kernels
     ]  # fmt: skip
     if missing:
-        yield Finding("bad", f"this processor has {', '.join(missing)}, the build does not use it")
+        said = f"this processor has {', '.join(missing)}, the build does not use it"
+        yield Finding("bad", said, build=True)
     slow = measured["prompt"] < SLOW_PROMPT or measured["decode"] < SLOW_DECODE
     yield Finding(
         "bad" if slow else "ok",
         f"the bundled model with 1 thread: prompt {measured['prompt']:,.0f} tokens/s, "
         f"decoding {measured['decode']:,.0f} tokens/s{': too slow' if slow else ''}",
+        build=slow,
     )
 
 

@@ -13,7 +13,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from infd.dispatch import Answer, Result, check, find_session, incident, invoke, success_code
+from infd.dispatch import Answer, Result, check, find_session, incident, invoke, named, success_code
 from infd.logs import log_operation
 from infd_protocol import codes
 from infd_protocol.connection import Connection, Refusal, Request, Role, State
@@ -388,5 +388,6 @@ class PendingCall:
             ms=(_now() - self.started) * 1000.0,
             reads=quiet,
             incident=incident,
+            target=named(self.link.daemon, row, self.request.keys, code) if row else "",
         )
         self.link.daemon.metrics.total.requests += 1

@@ -6,6 +6,7 @@ Rules:
 - A caller never waits for standard error. Lines go through a bounded queue to one thread that
   writes them; when the queue is full lines are dropped and counted, and the count is a line.
 - A standard error that is closed, full or gone never ends the daemon; lines are lost then.
+- A refused access token is a line of its own, a warning with the address that it came from.
 - One line per operation, at info; successful reads and exec_next at debug, where they cost one
   comparison when debug is off.
 
@@ -189,8 +190,10 @@ def log_operation(
     ms: float,
     reads: bool,
     incident: str | None = None,
+    target: str = "",
 ) -> None:
-    """Log one operation. `session` is its label, `ms` the time until its last response.
+    """Log one operation. `session` is its label, `ms` the time until its last response, `target`
+    the user or the model that it was to change.
 
     Successful reads, and every exec_next, are debug lines; an incident is an error.
     """
@@ -204,6 +207,8 @@ def log_operation(
         what["session"] = session
     if ctxid is not None:
         what["ctxid"] = ctxid
+    if target:
+        what["target"] = target
     if incident is not None:
         _operations.log.error(name, incident=incident, **what)
     elif routine:

@@ -7,6 +7,8 @@
 
 Who names no folder may mean a daemon that runs on another one: if the usual folder was never
 made, the daemon at the usual address is asked; what is done in it is said on standard error.
+
+Over the wire, as whom: --user, else the URL's, else INFD_USER, else `admin`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +47,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--state", metavar="DIR", help="its state folder")
     group.add_argument("--config", metavar="FILE", type=Path, help="its infd.toml")
     group.add_argument("--url", help="infd://USER@HOST:PORT of a running one (or INFD_URL)")
+    group.add_argument(
+        "--user", metavar="USER",
+        help=f"who logs in to a running one (else the URL's user, INFD_USER, {ADMIN})",
+    )  # fmt: skip
     group.add_argument(
         "--token-file", metavar="FILE", type=Path,
         help="holds your access token (or INFD_TOKEN, INFD_TOKEN_FILE; asked for on a terminal)",
@@ -82,17 +89,19 @@ def reach(given: argparse.Namespace, *, offline: bool) -> Iterator[Operations]:
         address = Address(*whereabouts(settings))
     else:
         address = Address.parse(url)
-        made = True
-    user = address.user or ADMIN
+    user = given.user or address.user or os.environ.get("INFD_USER") or ADMIN
     whom = f"{user} at {address}"
     if url and not given.url:
         whom += " (of INFD_URL)"
-    with _connected(address, "" if made else str(settings.state)) as wire:
+    with _connected(address, lambda: "" if url else _how_to_start(given, settings)) as wire:
         token, source = _token(given.token_file, user)
         try:
             wire.login(user, token)
         except InfAuthorizationFailed as error:
-            error.detail += f" That was as {whom}, with the access token {source}."
+            error.detail += (
+                f" That was as {whom}, with the access token {source}. Another user is named with "
+                "--user NAME, or INFD_USER."
+            )
             raise
         with _refusals_explained(f"That was as {whom}.", "infd model list"):
             yield wire
@@ -124,23 +133,43 @@ def warnings_told() -> Iterator[None]:
         logs.close()
 
 
-def _connected(address: Address, never_made: str) -> Wire:
-    """A connection; if there is none and `never_made` is a folder, both are told of."""
+def _connected(address: Address, hint: Callable[[], str]) -> Wire:
+    """A connection; if there is none, `hint` gives the rest of the line: what to do about it."""
     try:
         return Wire(address)
     except WireError as error:
-        if not never_made:
-            raise
-        raise ReachError(
-            f"{error}, and {never_made} holds no infd state: start the daemon, or name its folder "
+        raise ReachError(f"{error}{hint()}") from None
+
+
+def _how_to_start(given: argparse.Namespace, settings: Config) -> str:
+    """The rest of a line that says that no daemon answers; "" if one holds the folder."""
+    if not _was_made(settings.state):
+        return (
+            f", and {settings.state} holds no infd state: start the daemon, or name its folder "
             "with --state DIR"
-        ) from None
+        )
+    if is_running(settings.state):
+        return ""
+    where = ["--config", str(given.config)] if given.config else []
+    if given.state or not given.config:
+        where += ["--state", str(settings.state)]
+    return (
+        f": start it with infd serve {shlex.join(where)}, or name the folder of another with "
+        "--state DIR"
+    )
 
 
 def _was_made(state: Path) -> bool:
+    """Whether the folder holds users; one that cannot be looked into may."""
     from infd.accounts.store import DATABASE
 
-    return os.path.exists(state / DATABASE)
+    try:
+        (state / DATABASE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def is_running(state: Path) -> bool:
@@ -207,8 +236,11 @@ def _token(file: Path | None, user: str) -> tuple[str, str]:
     if file is not None:
         try:
             return file.read_text().strip(), f"in {file}"
-        except (OSError, UnicodeDecodeError) as error:
-            raise ReachError(f"{file}: the access token cannot be read ({error})") from None
+        except OSError as error:
+            why = error.strerror
+        except UnicodeDecodeError:
+            why = "it is no text"
+        raise ReachError(f"{file}: the access token cannot be read ({why})")
     if token := os.environ.get("INFD_TOKEN", ""):
         return token, "in INFD_TOKEN"
     if named := os.environ.get("INFD_TOKEN_FILE", ""):
@@ -216,8 +248,10 @@ def _token(file: Path | None, user: str) -> tuple[str, str]:
     if sys.stdin.isatty():
         try:
             return getpass.getpass(f"access token of {user}: "), "that was typed"
-        except EOFError:
+        except (EOFError, KeyboardInterrupt) as end:
             print(file=sys.stderr)  # the cursor stands behind the question
+            if isinstance(end, KeyboardInterrupt):
+                raise
     raise ReachError(
         "no access token: set INFD_TOKEN, or name a file that holds it with --token-file (or "
         "INFD_TOKEN_FILE)"

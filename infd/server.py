@@ -141,7 +141,10 @@ class Server:
         for server in servers:
             server.close()
         if runs := daemon.runs():
-            log.info("waiting for runs", runs=runs, at_most_seconds=self.config.drain)
+            log.info(
+                "waiting for runs", runs=runs, at_most_seconds=self.config.drain,
+                hint="a second signal (Ctrl-C) ends the daemon at once",
+            )  # fmt: skip
         await _drained(daemon, self.config.drain)
         for context in daemon.contexts():
             context.abort("The daemon is shutting down.")

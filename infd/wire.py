@@ -41,19 +41,38 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read `infd://USER@HOST:PORT`, in which all but HOST may be missing; WireError."""
+        """Read `infd://USER@HOST:PORT`, in which USER and PORT may be missing.
+
+        Raises WireError, in the words of infd_client for what cannot be read.
+        """
         try:
-            parts = urlsplit(text if "://" in text else f"infd://{text}")
-            host, port = parts.hostname, parts.port
+            parts = urlsplit(text)
+            port = DEFAULT_PORT if parts.port is None else parts.port
         except ValueError as error:
-            raise WireError(f"{text!r} is no address ({error}); write infd://HOST:PORT") from None
-        if parts.scheme != "infd" or not host or parts.path.strip("/") or parts.password:
-            raise WireError(f"{text!r} is no address; write infd://USER@HOST:PORT")
-        user = unquote(parts.username) if parts.username else None
-        return cls(host, DEFAULT_PORT if port is None else port, user)
+            raise WireError(f"The address {_blank(text)} is malformed: {error}.") from None
+        if parts.password is not None:
+            raise WireError(
+                "An address carries no access token or password, because addresses end up in "
+                "logs and process lists: set INFD_TOKEN, or write a token file."
+            )
+        if parts.scheme != "infd" or not parts.netloc:
+            raise WireError(f"The address {text!r} is none of the form infd://USER@HOST:PORT.")
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise WireError(f"The address {text!r} has something after the port.")
+        if not parts.hostname:
+            raise WireError(f"The address {text!r} names no host.")
+        if port == 0:
+            raise WireError("The port 0 is not between 1 and 65535.")
+        return cls(parts.hostname, port, unquote(parts.username) if parts.username else None)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _blank(text: str) -> str:
+    """The address without what might be a password."""
+    head, at, tail = text.rpartition("@")
+    return repr(f"{head.partition('://')[0]}://…@{tail}" if at else text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,7 +285,7 @@ class BlockingMethods(ABC):
         """Load a model, or change the budget of a loaded one.
 
         model: the model's name.
-        ctxsize: cumulative context budget, in tokens.
+        ctxsize: cumulative context budget, in tokens; at least 32.
 
         Needs: the authority flag MODEL_LOAD_UNLOAD.
 
@@ -533,10 +533,10 @@ class BlockingMethods(ABC):
         """Create a user.
 
         username: the new user's name.
-        acclimit: how many distinct models the user may have.
-        ctxlength: the largest CTXSIZE of one context, in tokens.
+        acclimit: how many distinct models the user may have; 0: none.
+        ctxlength: the largest CTXSIZE of one context, in tokens; 0: no contexts at all.
         batch_set: prompt tokens that one call may carry; 0: 512.
-        max_proc_threads: threads of all the user's contexts together.
+        max_proc_threads: threads of all the user's contexts together; 0: 1.
         proc_threads: threads of each of the user's contexts; 0: 1.
         authflags: authority flags by name.
         issuper: 1: a superuser (the integers 1 or 0) (optional).
@@ -630,7 +630,7 @@ class BlockingMethods(ABC):
         """Set how many models a user may have.
 
         username: the user's name.
-        acclimit: how many distinct models the user may have.
+        acclimit: how many distinct models the user may have; 0: none.
 
         Needs: the authority flag USER_ACCESS_MODIFICATION.
 
@@ -656,7 +656,7 @@ class BlockingMethods(ABC):
         """Set a user's largest context size.
 
         username: the user's name.
-        ctxlength: the largest CTXSIZE of one context, in tokens.
+        ctxlength: the largest CTXSIZE of one context, in tokens; 0: no contexts at all.
 
         Needs: the authority flag USER_CONTEXT_LENGTH_MODIFICATION.
 
@@ -734,7 +734,7 @@ class BlockingMethods(ABC):
         """Set the threads of a user's contexts together.
 
         username: the user's name.
-        max_proc_threads: threads of all the user's contexts together.
+        max_proc_threads: threads of all the user's contexts together; 0: 1.
 
         Needs: the authority flag USER_MAX_PROCESSOR_THREAD_COUNT_MODIFICATION.
 
@@ -1448,7 +1448,7 @@ class AsyncMethods(ABC):
         """Load a model, or change the budget of a loaded one.
 
         model: the model's name.
-        ctxsize: cumulative context budget, in tokens.
+        ctxsize: cumulative context budget, in tokens; at least 32.
 
         Needs: the authority flag MODEL_LOAD_UNLOAD.
 
@@ -1696,10 +1696,10 @@ class AsyncMethods(ABC):
         """Create a user.
 
         username: the new user's name.
-        acclimit: how many distinct models the user may have.
-        ctxlength: the largest CTXSIZE of one context, in tokens.
+        acclimit: how many distinct models the user may have; 0: none.
+        ctxlength: the largest CTXSIZE of one context, in tokens; 0: no contexts at all.
         batch_set: prompt tokens that one call may carry; 0: 512.
-        max_proc_threads: threads of all the user's contexts together.
+        max_proc_threads: threads of all the user's contexts together; 0: 1.
         proc_threads: threads of each of the user's contexts; 0: 1.
         authflags: authority flags by name.
         issuper: 1: a superuser (the integers 1 or 0) (optional).
@@ -1799,7 +1799,7 @@ class AsyncMethods(ABC):
         """Set how many models a user may have.
 
         username: the user's name.
-        acclimit: how many distinct models the user may have.
+        acclimit: how many distinct models the user may have; 0: none.
 
         Needs: the authority flag USER_ACCESS_MODIFICATION.
 
@@ -1825,7 +1825,7 @@ class AsyncMethods(ABC):
         """Set a user's largest context size.
 
         username: the user's name.
-        ctxlength: the largest CTXSIZE of one context, in tokens.
+        ctxlength: the largest CTXSIZE of one context, in tokens; 0: no contexts at all.
 
         Needs: the authority flag USER_CONTEXT_LENGTH_MODIFICATION.
 
@@ -1903,7 +1903,7 @@ class AsyncMethods(ABC):
         """Set the threads of a user's contexts together.
 
         username: the user's name.
-        max_proc_threads: threads of all the user's contexts together.
+        max_proc_threads: threads of all the user's contexts together; 0: 1.
 
         Needs: the authority flag USER_MAX_PROCESSOR_THREAD_COUNT_MODIFICATION.
 

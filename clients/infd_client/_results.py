@@ -351,10 +351,10 @@ class InfGetUserResult(TextResult):
     """Show what is stored of a user, but for the token.
 
     username: the user's name.
-    acclimit: how many distinct models the user may have.
-    ctxlength: the largest CTXSIZE of one context, in tokens.
+    acclimit: how many distinct models the user may have; 0: none.
+    ctxlength: the largest CTXSIZE of one context, in tokens; 0: no contexts at all.
     batch_set: prompt tokens that one call may carry; 0: 512.
-    max_proc_threads: threads of all the user's contexts together.
+    max_proc_threads: threads of all the user's contexts together; 0: 1.
     proc_threads: threads of each of the user's contexts; 0: 1.
     authflags: authority flags by name.
     issuper: 1 or 0.

@@ -60,6 +60,8 @@ class Store:
         """
         path = folder / DATABASE
         if not create and not _is_there(path):
+            if _is_there(folder) and not folder.is_dir():
+                raise StoreError(_no_folder(folder))
             raise StoreError(
                 f"{folder}: holds no infd state; make it with: infd init --state {folder}"
             )
@@ -248,6 +250,10 @@ def _plainly(path: Path) -> Iterator[None]:
         raise _unusable(path, error) from error
 
 
+def _no_folder(path: Path) -> str:
+    return f"{path}: is no folder; name another with --state"
+
+
 def _unusable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path}: {error.strerror or error}; see that this user may write the folder, or name "
@@ -258,7 +264,10 @@ def _unusable(path: Path, error: OSError) -> StoreError:
 def _make_folder(folder: Path, *, create: bool) -> None:
     try:
         if create:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise StoreError(_no_folder(_file_in_the_way(folder))) from None
         found = folder.stat()
         if found.st_mode & stat.S_IWOTH:
             raise StoreError(
@@ -268,6 +277,12 @@ def _make_folder(folder: Path, *, create: bool) -> None:
             folder.chmod(0o700)
     except OSError as error:
         raise _unusable(folder, error) from error
+
+
+def _file_in_the_way(folder: Path) -> Path:
+    """What should be a folder and is none: `folder` itself, or one that it would lie in."""
+    ways = [folder, *folder.parents]
+    return next((way for way in ways if way.exists() and not way.is_dir()), folder)
 
 
 def _is_there(path: Path) -> bool:

@@ -136,7 +136,10 @@ def check_flags(names: list[str] | tuple[str, ...] | frozenset[str]) -> frozense
     """The flags as a set; InfInvalidParams naming those that do not exist."""
     wrong = sorted(set(names) - ALL_FLAGS)
     if wrong:
-        raise InfInvalidParams(f"AUTHFLAGS holds names that are no flag: {', '.join(wrong)}.")
+        raise InfInvalidParams(
+            f"AUTHFLAGS holds names that are no flag: {', '.join(wrong)}. There are "
+            f"{', '.join(Flag)}."
+        )
     return frozenset(names)
 
 

@@ -129,7 +129,7 @@ def as_text(where: dict[str, Any], rows: Sequence[Row], advice: Advice = _NONE) 
         f"kernels: {kernels}",
     ]
     if quick:
-        lines.append("quick: toy models, few samples: targets are not judged, advice means nothing")
+        lines.append("quick: toy models, few samples: targets are not judged, no advice is given")
     lines.append("")
     cells = [("", "measured", "target", "median", "least .. most")]
     cells += [

@@ -58,5 +58,5 @@ class Side(Closing):
             )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise SideError(f"{self._model} without the daemon: {answer['error']}")
+            raise SideError(f"{self._model}: {answer['error']}")
         return answer

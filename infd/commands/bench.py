@@ -40,7 +40,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--state", metavar="DIR", help="the state folder whose models --model names"
     )
-    parser.add_argument("--quick", action="store_true", help="only see that the bench works")
+    parser.add_argument(
+        "--quick", action="store_true", help="only see that the bench works; gives no advice"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON after the table")
     parser.add_argument("--rounds", metavar="N", type=int, help="rounds of each measurement (5)")
     parser.add_argument(
@@ -90,7 +92,7 @@ def run(given: argparse.Namespace) -> int:
     except (CallerFailed, Differs, SideError, ThrowawayError, WireError) as error:
         raise CommandError(str(error)) from None
     where = report.circumstances(about["library"], about["kernels"])
-    found = advice.advise(rows, large)
+    found = report.Advice() if given.quick else advice.advise(rows, large)
     where |= {"quick": given.quick, "model": large.name, "bundled": small.name}
     if given.json:
         print(report.as_text(where, rows, found), file=sys.stderr)

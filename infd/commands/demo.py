@@ -50,7 +50,8 @@ def register(subparsers: Any) -> None:
         "demo",
         help="try infd out with the bundled model",
         description="Start a daemon with the bundled model and a throw-away state folder, and talk "
-        "to it. With standard input not a terminal: one message a line, one reply a line.",
+        "to it. With standard input not a terminal: one message a line, one reply a line; empty "
+        "lines are passed over.",
     )
     parser.set_defaults(run=run)
 

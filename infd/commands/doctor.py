@@ -30,10 +30,12 @@ def run(given: argparse.Namespace) -> int:
         if not given.json:
             print(f"{finding.level:4}  {finding.text}", flush=True)
     bad = any(finding.level == "bad" for finding in findings)
+    rebuild = any(finding.build for finding in findings)
     if given.json:
         rows = [{"level": finding.level, "text": finding.text} for finding in findings]
-        print(json.dumps({"ok": not bad, "findings": rows, "reinstall": doctor.REINSTALL}))
-    elif bad:
-        print("If the library is at fault, build it anew (4 to 5 minutes on two cores):")
+        told = {"reinstall": doctor.REINSTALL} if rebuild else {}
+        print(json.dumps({"ok": not bad, "findings": rows, **told}))
+    elif rebuild:
+        print("To build llama.cpp anew (4 to 5 minutes on two cores):")
         print(f"  {doctor.REINSTALL}")
     return int(bad)

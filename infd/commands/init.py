@@ -22,7 +22,9 @@ def register(subparsers: Any) -> None:
         "this once, and an infd.toml that explains every key.",
     )
     parser.add_argument("--state", metavar="DIR", help="the state folder")
-    parser.add_argument("--admin", metavar="NAME", default=ADMIN, help="the first superuser")
+    parser.add_argument(
+        "--admin", metavar="NAME", default=ADMIN, help=f"the first superuser ({ADMIN})"
+    )
     parser.add_argument("--json", action="store_true", help="print the user and token as JSON")
     parser.set_defaults(run=run)
 
@@ -46,6 +48,11 @@ def run(given: argparse.Namespace) -> int:
     print(f"The state folder is {state}; its {FILE_NAME} explains what can be set.")
     print(f"The superuser is {given.admin}. Its access token, shown this once:")
     print(token)
+    if given.admin != ADMIN:
+        print(
+            f"infd model and infd user log in as {ADMIN} unless told otherwise: set "
+            f"INFD_USER={given.admin}, or give them --user {given.admin}."
+        )
     print(f"Put models (*.gguf) into {state / 'models'} and start: infd serve --state {state}")
     return 0
 

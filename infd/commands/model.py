@@ -6,8 +6,10 @@ import argparse
 import json
 from typing import Any
 
+from infd.engine.options import MIN_CTXSIZE
 from infd.reach import add_options, reach
-from infd.wire import Operations
+from infd.wire import Answer, Operations
+from infd_protocol.errors import InfModelNameMismatch, InfUnableToOpenModelFile
 
 
 def register(subparsers: Any) -> None:
@@ -27,7 +29,7 @@ def register(subparsers: Any) -> None:
     load.add_argument("name", metavar="NAME")
     load.add_argument(
         "ctxsize", metavar="CTXSIZE", type=int,
-        help="tokens that all its contexts may have together",
+        help=f"tokens that all its contexts may have together; at least {MIN_CTXSIZE}",
     )  # fmt: skip
     unload = action("unload", "End a model's contexts and free its memory.", _unload)
     unload.add_argument("name", metavar="NAME")
@@ -40,28 +42,36 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
+def _ask(daemon: Operations, operation: str, name: str, **keys: Any) -> Answer:
+    """Carry out an operation on the model of this name."""
+    try:
+        return daemon.call(operation, MODEL=name, **keys)
+    except InfModelNameMismatch as error:
+        # The daemon's words name an operation of the wire; `reach` adds the command.
+        error.detail = f"There is no model {name!r}."
+        raise
+
+
 def _list(daemon: Operations, given: argparse.Namespace) -> Any:
     names = daemon.call("inf_get_program_models").keys["MODELS"]
     return [_info(daemon, argparse.Namespace(name=name)) for name in names]
 
 
 def _info(daemon: Operations, given: argparse.Namespace) -> Any:
-    from infd_protocol.errors import InfUnableToOpenModelFile
-
     try:
-        keys = daemon.call("inf_get_model_info", MODEL=given.name).keys
+        keys = _ask(daemon, "inf_get_model_info", given.name).keys
     except InfUnableToOpenModelFile as error:
         return {"name": given.name, "problem": error.detail}
     return {"name": given.name} | {key.lower(): value for key, value in keys.items()}
 
 
 def _load(daemon: Operations, given: argparse.Namespace) -> Any:
-    daemon.call("inf_load_model", MODEL=given.name, CTXSIZE=given.ctxsize)
+    _ask(daemon, "inf_load_model", given.name, CTXSIZE=given.ctxsize)
     return _now(daemon, given)
 
 
 def _unload(daemon: Operations, given: argparse.Namespace) -> Any:
-    daemon.call("inf_unload_model", MODEL=given.name)
+    _ask(daemon, "inf_unload_model", given.name)
     return _now(daemon, given)
 
 

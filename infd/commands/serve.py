@@ -126,7 +126,7 @@ def check(chosen: Config) -> int:
     else:
         warned = trouble_listening(chosen)
     print(f"models: {chosen.models_folder}")
-    registry = Registry(chosen)
+    registry = Registry(chosen, tell=lambda problem: warned.append(f"models folder: {problem}"))
     broken = 0
     for name in registry.names():
         file = registry.find(name)
@@ -159,7 +159,7 @@ def trouble_listening(chosen: Config) -> list[str]:
         open_socket(chosen).close()
     except ListenError as error:
         if error.taken:
-            return [f"{error} (infd.socket may be, for this one)"]
+            return [f"{error} If systemd's infd.socket holds it for this daemon, all is well."]
         raise CommandError(str(error)) from None
     return []
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from infd.accounts.user import Flag
 from infd.failures import UsageError
 from infd.machine import usable_cores
 from infd.reach import add_options, reach
@@ -26,6 +27,9 @@ LIMITS = {
     "max_proc_threads": ("MAX_PROC_THREADS", None, "max_processor_thread_count"),
     "proc_threads": ("PROC_THREADS", None, "processor_thread_count"),
 }
+
+DEFAULTS = {"MAX_PROC_THREADS": "the machine's cores", "PROC_THREADS": "as --max-proc-threads"}
+"""What a new user gets where that is no constant, for the help."""
 
 
 def register(subparsers: Any) -> None:
@@ -44,11 +48,11 @@ def register(subparsers: Any) -> None:
     action("list", "List the users.", _list)
     action("show", "Show what is stored of a user, but for the access token.", _show)
     create = action("create", "Create a user; prints its access token, this once.", _create)
-    _add_settings(create)
+    _add_settings(create, new=True)
     create.add_argument("--static", action="store_true", help="changed by superusers only")
     action("delete", "Delete a user and end its sessions.", _delete)
     action("token", "Make a new access token for a user and print it, this once.", _token)
-    _add_settings(action("modify", "Change a user's settings.", _modify))
+    _add_settings(action("modify", "Change a user's settings.", _modify), new=False)
     for name, mode in (("grant", "add"), ("revoke", "remove")):
         what = f"{'Let' if mode == 'add' else 'Do not let'} a user use models."
         granted = action(name, what, _accept)
@@ -56,13 +60,19 @@ def register(subparsers: Any) -> None:
         granted.set_defaults(mode=mode)
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def _add_settings(parser: argparse.ArgumentParser, *, new: bool) -> None:
+    """The options of `create` (new: their help says what holds without them) and `modify`."""
     keys = OPERATIONS["inf_create_new_user"].by_name
-    for option, (key, _, _) in LIMITS.items():
+    for option, (key, default, _) in LIMITS.items():
+        without = f" (without it: {default or DEFAULTS[key]})" if new else ""
         parser.add_argument(f"--{option.replace('_', '-')}", type=int, metavar="N",
-                            help=keys[key].doc)  # fmt: skip
+                            help=f"{keys[key].doc}{without}")  # fmt: skip
     parser.add_argument("--super", action=argparse.BooleanOptionalAction, help="a superuser")
-    parser.add_argument("--flags", metavar="A,B", type=_names, help="authority flags; '' for none")
+    replaced = "" if new else ", in place of what it had"
+    parser.add_argument(
+        "--flags", metavar="A,B", type=_names,
+        help=f"authority flags{replaced}; '' for none. There are {', '.join(Flag)}",
+    )  # fmt: skip
     parser.add_argument(
         "--model",
         "--models",
@@ -70,12 +80,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         action="extend",
         type=_names,
-        help="its models (may be given several times); '' for none",
+        help=f"its models{replaced} (may be given several times); '' for none",
     )
     parser.add_argument("--system-prompt", metavar="TEXT", help="its system prompt; '' for none")
     parser.add_argument(
         "--sampling", metavar="KEY=VALUE", nargs="*", type=_sampling,
-        help=f"its sampling set: {', '.join(key.name for key in SAMPLING)}",
+        help=f"its sampling set{replaced}{'' if new else '; no KEY=VALUE: the set is removed'}. "
+        f"The keys are {', '.join(key.name for key in SAMPLING)}",
     )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ Rules:
   one model, NAME. Hidden files and subfolders are not looked at.
 - A table overrides the folder; one without a path speaks of the folder's file.
 - The folder is looked at again when it was not for a second, or when a name is not known.
-- A missing folder is an empty one; the log says so once.
+- A missing folder is an empty one. What is wrong with the folder is told once, to `tell` if it is
+  given, else to the log.
 
 Nothing is opened here: a name may stand for a file that is no model.
 """
@@ -28,6 +29,10 @@ _PART = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<of>\d{5})\Z")
 _DEFAULTS = ModelConfig()
 
 _log = structlog.get_logger("infd.models")
+
+
+def _log_problem(problem: str) -> None:
+    _log.warning("models folder", problem=problem)
 
 
 Identity = tuple[tuple[int, ...], ...]
@@ -59,9 +64,16 @@ class ModelFile:
 
 
 class Registry:
-    """The models by name. `clock` gives seconds and only goes forward."""
+    """The models by name. `clock` gives seconds and only goes forward; `tell` gets a line for
+    people about each thing that is wrong with the folder."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] = _log_problem,
+    ) -> None:
         self._folder = config.models_folder
         # What is said for all models holds where a table does not say otherwise.
         self._plain = ModelConfig(placement=config.placement)
@@ -70,6 +82,7 @@ class Registry:
             for name, table in config.models.items()
         }
         self._clock = clock
+        self._tell = tell
         self._scanned_at: float | None = None
         self._models: dict[str, ModelFile] = {}
         self._complaints: set[str] = set()
@@ -113,7 +126,10 @@ class Registry:
                     and entry.is_file()
                 )  # fmt: skip
         except OSError as error:
-            self._complain(f"{self._folder}: {error.strerror}; there are no models in it")
+            self._complain(
+                f"{self._folder}: {error.strerror}; no models are found there: make it a folder "
+                "that this user may read, or name another (models_folder in infd.toml)"
+            )
             return
         seen: dict[str, str] = {}
         # Whole files first, so that NAME.gguf wins over the parts of another NAME.
@@ -133,7 +149,7 @@ class Registry:
     def _complain(self, what: str) -> None:
         if what not in self._complaints:
             self._complaints.add(what)
-            _log.warning("models folder", problem=what)
+            self._tell(what)
 
 
 def parts_of(path: Path) -> tuple[Path, ...]:

@@ -27,6 +27,7 @@ import structlog
 from infd.config import Config
 from infd.engine.errors import EngineError, TemplateError
 from infd.engine.model import Model
+from infd.engine.options import MIN_CTXSIZE
 from infd.engine.scheduler import Scheduler
 from infd.engine.templates import Renderer
 from infd.models import memory
@@ -154,15 +155,24 @@ class Models:
     async def load(self, name: str, ctxsize: int) -> None:
         """Make the model serve with this budget; only set the budget if it serves already.
 
-        Raises InfInvalidParams (0, or below what is in use), InfModelNameMismatch,
-        InfNotEnoughMemory, InfUnableToOpenModelFile.
+        Raises InfInvalidParams (too small for any context, or below what is in use),
+        InfModelNameMismatch, InfNotEnoughMemory, InfUnableToOpenModelFile.
         """
         if ctxsize <= 0:
             raise InfInvalidParams("CTXSIZE must be above 0: it is the model's budget in tokens.")
+        if not self.known(name):
+            raise _unknown(name)
+        if ctxsize < MIN_CTXSIZE:
+            raise InfInvalidParams(
+                f"CTXSIZE must be at least {MIN_CTXSIZE}: it is the budget of all the model's "
+                "contexts, and no context has fewer tokens."
+            )
         await self._load(name, ctxsize)
 
     async def load_configured(self) -> None:
-        """Load what the configuration says. A model that cannot be loaded is a line in the log."""
+        """Load what the configuration says. A model that cannot be loaded is a line in the log,
+        and so is what is wrong with the models folder."""
+        self._registry.names()
         for name, table in self._config.models.items():
             if not table.load:
                 continue

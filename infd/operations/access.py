@@ -8,7 +8,7 @@ import infd
 from infd.accounts import authority
 from infd.accounts.user import Flag, User
 from infd.dispatch import Call, Result, handler
-from infd.operations.targets import authorised, end_sessions
+from infd.operations.targets import authorised, end_sessions, refusals_told
 from infd.session import Session
 from infd_protocol import PROTOCOL_VERSION
 from infd_protocol.operations import OPERATIONS
@@ -32,13 +32,14 @@ def hello(call: Call) -> Result:
 
 @handler("inf_access_request")
 async def access_request(call: Call) -> Result:
-    user = await call.daemon.accounts.login(
-        call.keys["USERNAME"],
-        call.keys["ACCTOK"],
-        address=call.address,
-        connection=call.connection,
-    )
-    session, stok = call.daemon.sessions.create(user, call.address)
+    with refusals_told(call, "login refused"):
+        user = await call.daemon.accounts.login(
+            call.keys["USERNAME"],
+            call.keys["ACCTOK"],
+            address=call.address,
+            connection=call.connection,
+        )
+        session, stok = call.daemon.sessions.create(user, call.address)
     # It belongs to this connection until another names it: if that is lost without ever using
     # the session, the idle time runs from then.
     session.attach(call.connection)

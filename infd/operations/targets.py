@@ -11,13 +11,23 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from infd.accounts import authority
 from infd.accounts.store import StoreError
 from infd.accounts.user import User
 from infd.dispatch import Call, incident
 from infd.session import Session
-from infd_protocol.errors import InfSessionTokenMismatch, PktInternalError
+from infd_protocol.errors import (
+    InfAuthorizationFailed,
+    InfMaximumClients,
+    InfSessionTokenMismatch,
+    PktInternalError,
+    PktOverloaded,
+)
 from infd_protocol.operations import SUPERUSER
+
+log = structlog.get_logger("infd")
 
 
 def authorised(call: Call) -> User:
@@ -43,6 +53,19 @@ def saving(call: Call) -> Iterator[None]:
     except StoreError as error:
         keys = incident(error, call.operation.name).keys
         raise PktInternalError(f"Nothing was changed: {error}.", **keys) from error
+
+
+@contextmanager
+def refusals_told(call: Call, event: str) -> Iterator[None]:
+    """An access token that is refused, or not looked at, is a warning in the log: from where, for
+    which user, and with which code. An unknown user's name is not told: it may be a token."""
+    try:
+        yield
+    except (InfAuthorizationFailed, InfMaximumClients, PktOverloaded) as error:
+        name = call.keys["USERNAME"]
+        known = {"user": name} if call.daemon.accounts.user(name) else {}
+        log.warning(event, address=call.address, code=error.code, **known)
+        raise
 
 
 async def modify(call: Call, decide: Callable[[User, User], User]) -> User:
@@ -73,9 +96,10 @@ async def confirm(
     caller = authorise(call)
     target = authority.check_target(caller, accounts.user(name), name)
     before(caller, target)
-    await accounts.confirm(
-        caller, target, call.keys["ACCTOK"], address=call.address, connection=call.connection
-    )
+    with refusals_told(call, "confirmation refused"):
+        await accounts.confirm(
+            caller, target, call.keys["ACCTOK"], address=call.address, connection=call.connection
+        )
 
 
 async def end_sessions(call: Call, sessions: Iterable[Session], reason: str) -> int:

@@ -37,10 +37,14 @@ _USERNAME = Key("USERNAME", Kind.STR, "the user's name")
 _CONFIRM = Key("ACCTOK", Kind.STR, "confirms: the target's access token, or the caller's own")
 _CTXID = Key("CTXID", Kind.ID, "the context's id")
 _MODEL = Key("MODEL", Kind.STR, "the model's name")
-_ACCLIMIT = Key("ACCLIMIT", Kind.UINT32, "how many distinct models the user may have")
-_CTXLENGTH = Key("CTXLENGTH", Kind.UINT32, "the largest CTXSIZE of one context, in tokens")
+_ACCLIMIT = Key("ACCLIMIT", Kind.UINT32, "how many distinct models the user may have; 0: none")
+_CTXLENGTH = Key(
+    "CTXLENGTH", Kind.UINT32, "the largest CTXSIZE of one context, in tokens; 0: no contexts at all"
+)
 _BATCH_SET = Key("BATCH_SET", Kind.UINT32, "prompt tokens that one call may carry; 0: 512")
-_MAX_THREADS = Key("MAX_PROC_THREADS", Kind.UINT32, "threads of all the user's contexts together")
+_MAX_THREADS = Key(
+    "MAX_PROC_THREADS", Kind.UINT32, "threads of all the user's contexts together; 0: 1"
+)
 _THREADS = Key("PROC_THREADS", Kind.UINT32, "threads of each of the user's contexts; 0: 1")
 _AUTHFLAGS = Key("AUTHFLAGS", Kind.STR_LIST, "authority flags by name")
 _LIMITS = (_ACCLIMIT, _CTXLENGTH, _BATCH_SET, _MAX_THREADS, _THREADS)
@@ -133,7 +137,10 @@ _MODELS: tuple[Operation, ...] = (
     ),
     Operation(
         "inf_load_model", "Load a model, or change the budget of a loaded one.",
-        takes=(_MODEL, Key("CTXSIZE", Kind.UINT32, "cumulative context budget, in tokens")),
+        takes=(
+            _MODEL,
+            Key("CTXSIZE", Kind.UINT32, "cumulative context budget, in tokens; at least 32"),
+        ),
         flag="MODEL_LOAD_UNLOAD",
         codes=(
             c.INF_MODEL_NAME_MISMATCH, c.INF_NOT_ENOUGH_MEMORY, c.INF_UNABLE_TO_OPEN_MODEL_FILE,

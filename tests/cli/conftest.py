@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -30,18 +31,30 @@ class Ran:
 
 Infd = Callable[..., Ran]
 
+_PR_CAPBSET_DROP = 24  # <linux/prctl.h>
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2  # <linux/capability.h>
+
+
+def _bound_by_modes() -> None:
+    """In a child, before it runs a program: the modes of files hold for it, also if it is root."""
+    prctl = ctypes.CDLL(None).prctl
+    for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
+        prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
 
 @pytest.fixture
 def infd(tmp_path: Path) -> Infd:
-    """`infd("user", "list", INFD_TOKEN="…")`: nothing of this machine's user is seen."""
+    """`infd("user", "list", INFD_TOKEN="…")`: nothing of this machine's user is seen. `bound`: the
+    modes of files hold for it, also where tests run as root."""
 
-    def run(*arguments: object, stdin: str = "", **environ: str) -> Ran:
+    def run(*arguments: object, stdin: str = "", bound: bool = False, **environ: str) -> Ran:
         clean = {name: value for name, value in os.environ.items() if "INFD" not in name}
         clean.pop("STATE_DIRECTORY", None)
         done = subprocess.run(
             [sys.executable, "-m", "infd", *map(str, arguments)],
             input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=False,
             env={**clean, "XDG_STATE_HOME": str(tmp_path / "home"), **environ},
+            preexec_fn=_bound_by_modes if bound else None,
         )  # fmt: skip
         assert "Traceback" not in done.stderr
         return Ran(done.returncode, done.stdout, done.stderr)

@@ -16,6 +16,7 @@ from support import daemon as daemons
 from support.gguf_factory import make
 
 import infd as package
+from infd.accounts.user import Flag
 from infd.demo import MODEL_PATH
 
 Infd = Callable[..., Any]
@@ -113,7 +114,9 @@ def test_refusals_are_those_of_the_wire(infd: Infd, state: Path) -> None:
     assert "INF_MODEL_NAME_MISMATCH" in unknown
     assert "infd serve --check" in unknown  # `infd model` needs a running daemon
     assert "INF_USER_NOT_FOUND" in complaint("show", "ada")  # nothing half made
-    assert "INF_INVALID_PARAMS" in complaint("create", "ada", "--flags", "FLY")
+    no_flag = complaint("create", "ada", "--flags", "FLY")
+    assert "INF_INVALID_PARAMS" in no_flag
+    assert all(flag in no_flag for flag in Flag)
     assert "INF_INVALID_PARAMS" in complaint("create", "ada", "--batch-set", "-1")
     make(state / "models", "bpe")
     make(state / "models", "spm")
@@ -206,6 +209,7 @@ def test_a_taken_port_is_one_line(infd: Infd, state: Path) -> None:
     # systemd's socket for this daemon would look the same.
     assert checked.status == 0
     assert f"warning: listen: cannot open {address}" in checked.out
+    assert "infd.socket holds it for this daemon" in checked.out
 
 
 def test_check_tries_the_address(infd: Infd, state: Path) -> None:
@@ -270,6 +274,22 @@ def test_help_explains_every_key(infd: Infd) -> None:
     text = infd("serve", "--help").out
     for key in ("session_idle", "memory_limit", "models.NAME.ctxsize"):
         assert key in text
+
+
+def test_help_of_a_users_settings(infd: Infd) -> None:
+    create, modify = (
+        " ".join(infd("user", action, "--help").out.split()) for action in ("create", "modify")
+    )
+    for text in (create, modify):
+        for flag in Flag:
+            assert flag in text
+        assert "in tokens; 0: no contexts at all" in text
+        assert "of all the user's contexts together; 0: 1" in text
+        assert "of each of the user's contexts; 0: 1" in text
+    for default in ("16", "8192", "512", "the machine's cores"):
+        assert f"(without it: {default})" in create
+    assert "without it" not in modify
+    assert "in place of what it had; no KEY=VALUE: the set is removed" in modify
 
 
 def test_nobody_who_reads_is_no_failure() -> None:

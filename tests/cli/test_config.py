@@ -103,7 +103,8 @@ def test_model_tables(home: Path) -> None:
     [
         ("sesion_idle = 5", ["infd.toml", "'sesion_idle'", "'session_idle'"]),
         ("[models.m]\nctxsize = 31", ["models.m.ctxsize", "32 or more"]),
-        ("[models.m]\ncontext = 5", ["'models.m.context'", "'models.m.ctxsize'"]),
+        ("[models.m]\nctx = 5", ["'models.m.ctx'", "'models.m.ctxsize'"]),
+        ("foo = 1", ["infd.toml: unknown key 'foo'; infd serve --help lists the keys"]),
         ("lookup = 4", ["infd.toml: 'lookup' is a key of a model", "[models.NAME]"]),
         ("[model.m]\nload = true", ["'model'", "'models'"]),
         ("models = '/x'", ["models_folder"]),

@@ -79,6 +79,14 @@ def test_a_line_is_a_message_and_a_reply_is_a_line(folder: Path) -> None:
     assert left(folder) == ([], [])
 
 
+def test_help_says_that_empty_lines_are_passed_over() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "infd", "demo", "--help"],
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    assert "empty lines are passed over" in " ".join(told.stdout.split())
+
+
 def test_nothing_said_nothing_answered(folder: Path) -> None:
     with demo(folder) as process:
         out, err = process.communicate("", timeout=PATIENCE)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support import daemon as daemons
 
-from infd import children, doctor
+from infd import children, cli, doctor
 from infd.config import Config
 
 Infd = Callable[..., Any]
@@ -81,6 +81,24 @@ def test_what_is_slow_is_bad(
 ) -> None:
     monkeypatch.setattr(doctor, "processor_flags", lambda: frozenset({"avx2", "avx512f"}))
     assert levels(list(doctor._judge({"version": "x", **measured}))) == expected
+
+
+def test_building_anew_is_advised_only_where_the_build_is_at_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "users.db").write_bytes(b"junk" * 4096)
+    monkeypatch.setattr(doctor, "uses_openmp", lambda folder: False)
+
+    def said(code: str) -> str:
+        monkeypatch.setattr(children, "command", commands_that(code))
+        assert cli.main(["doctor", "--state", str(tmp_path)]) == 1
+        return capsys.readouterr().out
+
+    good = {"version": "x", "prompt": 9e9, "decode": 9e9, "kernels": [*doctor.ESSENTIAL.values()]}
+    fine = said(f"print({json.dumps(json.dumps(good))})")
+    assert "damaged" in fine
+    assert "pip install" not in fine
+    assert doctor.REINSTALL in said(DIES)
 
 
 def test_openmp_is_seen_in_the_libraries(tmp_path: Path) -> None:

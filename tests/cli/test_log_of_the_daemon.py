@@ -1,4 +1,4 @@
-"""The daemon serves on when nobody can be told how it does."""
+"""What the daemon's log tells of who was refused, and that it serves on when nobody reads it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 from support import daemon as daemons
 from support.daemon import PATIENCE
 
+from infd.settings import split_address
 from infd.wire import Address, Wire
+from infd_protocol.errors import InfdError
+
+
+def address_in(pipe: IO[str]) -> Address:
+    """What the daemon tells when it is ready."""
+    return Address(*split_address(pipe.readline().strip()))
 
 
 @pytest.mark.parametrize("kind", ["full disk", "reader gone", "reader stalled"])
@@ -36,7 +44,7 @@ def test_a_broken_standard_error(tmp_path: Path, kind: str) -> None:
     os.close(writing)
     if kind == "reader gone":
         os.close(reading)
-    with os.fdopen(ready) as pipe, Wire(Address.parse(pipe.readline().strip())) as wire:
+    with os.fdopen(ready) as pipe, Wire(address_in(pipe)) as wire:
         wire.login("admin", token)
         for _ in range(2000):  # some 250 KiB of log; a pipe holds 64
             wire.call("inf_get_context_ids")
@@ -46,3 +54,51 @@ def test_a_broken_standard_error(tmp_path: Path, kind: str) -> None:
         os.close(reading)
     if kind == "full disk":
         os.close(errors)
+
+
+def refused(daemon: daemons.Daemon, user: str, token: str) -> int:
+    """The code that a login is refused with."""
+    with (
+        Wire(Address(daemon.host, daemon.port)) as wire,
+        pytest.raises(InfdError) as error,
+    ):
+        wire.login(user, token)
+    return error.value.code
+
+
+def test_a_refused_access_token_is_a_warning_with_its_address() -> None:
+    with daemons.run(demo=False, config={"max_sessions_per_user": 1}) as daemon:
+        with Wire(Address(daemon.host, daemon.port)) as wire:
+            wire.login("admin", daemon.admin)
+            codes = [refused(daemon, "admin", daemon.admin)]
+            codes += [refused(daemon, "admin", "a wrong token") for _ in range(6)]
+            codes += [refused(daemon, "a mistyped token", "x")]
+            with pytest.raises(InfdError):
+                wire.call("inf_modify_user_access_token", USERNAME="admin", ACCTOK="wrong too")
+        daemon.stop()
+        log = daemon.log()
+    told = [line for line in log if line["event"] in ("login refused", "confirmation refused")]
+    assert {line["level"] for line in told} == {"warning"}
+    assert {line["address"] for line in told} == {"127.0.0.1"}
+    assert [line["code"] for line in told[:-1]] == codes == [2001, *[2008] * 5, 1022, 2008]
+    assert [line.get("user") for line in told] == [*["admin"] * 7, None, "admin"]
+    assert told[-1]["event"] == "confirmation refused"
+    text = str(log)
+    for hidden in (daemon.admin, "a wrong token", "a mistyped token", "wrong too"):
+        assert hidden not in text
+
+
+def test_what_an_operation_changes_is_told() -> None:
+    with daemons.run(demo=False) as daemon:
+        with Wire(Address(daemon.host, daemon.port)) as wire:
+            wire.login("admin", daemon.admin)
+            wire.call("inf_unload_model", MODEL="demo")
+            wire.call("inf_modify_user_system_prompt", "Be brief.", USERNAME="admin")
+            for operation in ("inf_delete_user", "inf_end_sessions"):
+                with pytest.raises(InfdError):
+                    wire.call(operation, USERNAME="a mistyped token")
+        daemon.stop()
+        targets = [(line["event"], line.get("target")) for line in daemon.log() if "ms" in line]
+    assert ("inf_unload_model", "demo") in targets
+    assert ("inf_modify_user_system_prompt", "admin") in targets
+    assert "a mistyped token" not in str(targets)

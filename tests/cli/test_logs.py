@@ -69,6 +69,15 @@ def test_an_operation_is_one_line(sink: Sink) -> None:
     }  # fmt: skip
 
 
+def test_what_an_operation_was_to_change_is_told(sink: Sink) -> None:
+    logs.configure("json", "info", sink.descriptor)
+    operation(target="tiny")
+    operation()
+    first, second = sink.lines()
+    assert first["target"] == "tiny"
+    assert "target" not in second
+
+
 def test_routine_is_debug(sink: Sink) -> None:
     logs.configure("json", "info", sink.descriptor)
     operation("inf_get_users", reads=True)

@@ -122,6 +122,22 @@ def test_what_a_user_may_is_changed(desk: Desk) -> None:
     assert '"ARCHITECTURE": "llama"' in desk.type(SHELL, "ada")
 
 
+def test_the_help_that_it_names_lists_what_a_user_may_be_given(desk: Desk) -> None:
+    (named,) = re.findall(r"`(infd user .*--help)` lists it all", README)
+    told = desk.type(named)
+    for option in re.findall(r"--[a-z-]+", LIMITS):
+        assert option in told
+
+
+def test_it_says_how_long_a_comparison_takes_as_its_help_does() -> None:
+    told = subprocess.run(
+        [sys.executable, "tests/bench/compare", "--help"], cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    for text in (README, told.stdout):
+        assert "three quarters of an hour" in " ".join(text.split())
+
+
 def test_its_first_line_ends_in_a_talk_and_its_second_runs_the_tests() -> None:
     first, second = blocks("sh", "Five minutes")[0].splitlines()
     assert first.endswith("&& infd demo")

@@ -70,6 +70,7 @@ def test_loading_sets_and_changes_the_budget(root: RawClient) -> None:
     assert "CTXSIZE" in root.refused(2016, op, MODEL="twin", CTXSIZE=0).keys["DETAIL"]
     root.refused(2016, op, MODEL="nowhere", CTXSIZE=0)
     root.refused(2004, op, MODEL="nowhere", CTXSIZE=1)
+    assert "32" in root.refused(2016, op, MODEL="twin", CTXSIZE=31).keys["DETAIL"]
     root.ok(op, MODEL="twin", CTXSIZE=1000)
     ctxid = root.context("twin", 600)
     info = root.ok("inf_get_model_info", MODEL="twin").keys

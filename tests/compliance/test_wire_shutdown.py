@@ -62,6 +62,7 @@ def test_a_run_is_read_to_its_end(script: Script, number: signal.Signals) -> Non
         seq = client.send("exec_next", CTXID=ctxid, OFFSET=0, STREAM=1)
         daemon.signal(number)
         wait_until_closed(daemon)
+        assert "a second signal" in daemon.wait_log("waiting for runs")["hint"]
         client.refused(3009, "exec_execute_input", CTXID=other, MSGID=[msgid])
         assert client.ok("inf_get_context_status", CTXID=ctxid).code == 2009
         release()

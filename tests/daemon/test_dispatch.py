@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from support.world import World
 
-from infd.dispatch import HANDLERS, Answer, Result, handler, require_complete, start
+from infd.accounts.user import User
+from infd.dispatch import HANDLERS, Answer, Result, handler, named, require_complete, start
 from infd_protocol.operations import OPERATIONS
 
 
@@ -85,3 +89,21 @@ def test_every_operation_has_one_handler() -> None:
         handler("inf_get_context_ids")(lambda call: None)
     with pytest.raises(ImportError, match="not in the operations table"):
         handler("inf_no_such_thing")
+
+
+async def test_what_an_operation_was_to_change_is_known_for_the_log(tmp_path: Path) -> None:
+    world: Any = World(tmp_path, User("ada"))
+    for name, keys, code, told in (
+        ("inf_modify_user_batch_size", {"USERNAME": "ada", "BATCH_SET": 1}, 2000, "ada"),
+        ("inf_modify_user_accept_models", {"USERNAME": "ada", "MODEL": ["alpha"]}, 2008, "ada"),
+        ("inf_delete_user", {"USERNAME": "gone", "ACCTOK": "x"}, 2000, "gone"),
+        ("inf_delete_user", {"USERNAME": "a mistyped token", "ACCTOK": "x"}, 2021, ""),
+        ("inf_load_model", {"MODEL": "alpha", "CTXSIZE": 99}, 2026, "alpha"),
+        ("inf_load_model", {"MODEL": "nowhere", "CTXSIZE": 99}, 2004, ""),
+        ("inf_end_sessions", {"USERNAME": 5}, 2016, ""),
+        ("inf_access_request", {"USERNAME": "ada", "ACCTOK": "x"}, 2008, ""),
+        ("inf_get_user", {"USERNAME": "ada"}, 2000, ""),
+        ("exec_stop", {"CTXID": 1}, 3000, ""),
+    ):
+        assert named(world, OPERATIONS[name], keys, code) == told, name
+    await world.close()

@@ -85,6 +85,8 @@ async def test_what_cannot_be_loaded_says_why(world: World) -> None:
     models = world.models()
     with pytest.raises(InfInvalidParams):
         await models.load("bpe", 0)
+    with pytest.raises(InfInvalidParams, match="at least 32"):
+        await models.load("bpe", 31)
     for act in (models.load("nope", 5), models.unload("nope"), models.info("nope")):
         with pytest.raises(InfModelNameMismatch, match="nope"):
             await act

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python tests/bench/compare",
         description="Compare infd with other servers and with llama.cpp alone, on one machine with "
-        "one libllama. About half an hour; nothing else should compute meanwhile.",
+        "one libllama. About three quarters of an hour; nothing else should compute meanwhile.",
     )
     everything = [kind for kinds in SCENARIOS.values() for kind in kinds]
     parser.add_argument("--quick", action="store_true", help="one short round: does it work?")
