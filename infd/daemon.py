@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from infd.accounts.service import Accounts
@@ -14,6 +15,7 @@ from infd.accounts.user import User
 from infd.config import Config
 from infd.contexts.context import Context
 from infd.contexts.residence import Residence
+from infd.engine.border import give_way
 from infd.engine.model import Model
 from infd.engine.prefixes import Prefixes
 from infd.engine.scheduler import Scheduler
@@ -24,6 +26,7 @@ from infd.models.memory import bytes_of
 from infd.models.service import Models
 from infd.quotas import Quotas
 from infd.session import Sessions
+from infd.turns import Turns
 from infd_protocol.errors import InfdError, InfMaximumClients
 
 if TYPE_CHECKING:
@@ -64,8 +67,13 @@ class Daemon:
             device=self.device,
             end_contexts=self.end_contexts,
         )
+        self.tokenizing = ThreadPoolExecutor(
+            self.cores, thread_name_prefix="infd-tokens", initializer=give_way
+        )
+        """Threads for texts and tokens that people send, and for nothing else."""
         self.max_connections = connection_limit(config.max_connections)
         self.links: set[Link] = set()
+        self.turns = Turns(lambda: self.scheduler.in_use + self.device.in_use > 0)
         self.stopping = False
         self._all_gone: asyncio.Event | None = None
         self._beside: set[asyncio.Task[None]] = set()
@@ -172,4 +180,5 @@ class Daemon:
         if self._beside:
             await asyncio.wait(self._beside)
         await self.models.close()
+        self.tokenizing.shutdown()
         self.accounts.close()

@@ -3,7 +3,8 @@
 It moves bytes, keeps the connection's clocks, and turns answers into frames. Rules of the
 contract's section 1 that live here: the 30 s of a begun frame, back-pressure (streams stop at
 256 KiB unsent, requests at 4 MiB, the connection ends when that stays unsent for 60 s), ordered
-operations.
+operations. Requests are handled for `SLICE` in one go; a connection with more of them waits its
+turn (turns.py), and with `UNHANDLED` of them it is not read.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from infd.dispatch import Answer, Result, check, find_session, incident, invoke, named, success_code
+from infd.dispatch import Result, check, find_session, incident, invoke
 from infd.logs import log_operation
+from infd.pending import PendingCall
 from infd_protocol import codes
 from infd_protocol.connection import Connection, Refusal, Request, Role, State
 from infd_protocol.errors import InfdError
-from infd_protocol.operations import Operation, resolve
 
 if TYPE_CHECKING:
-    from infd.contexts.reply import Reader, Source
     from infd.daemon import Daemon
     from infd.session import Session
 
@@ -30,8 +30,10 @@ UNSENT = 4 * 1024 * 1024
 UNSENT_SECONDS = 60.0
 """Back-pressure, as in the contract's section 1; bytes and seconds."""
 
-MAX_DETAIL = 1000
-"""Characters of a DETAIL: names out of the request stand in it, and may be as long as a frame."""
+UNHANDLED = 1024 * 1024
+"""Bytes of requests that wait to be handled before no more are read."""
+SLICE = 0.001
+"""Seconds that requests of one connection are handled in one go; then it is others' turn."""
 
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 """A peer that is gone without a word is found within 30 + 3 × 10 seconds."""
@@ -56,6 +58,8 @@ class Link(asyncio.Protocol):
         self._out_size = 0
         self._pumping = False
         self._blocked = False
+        self._queued = False
+        self._paused = False
         self._calls: set[PendingCall] = set()
         self._frame_timer: asyncio.TimerHandle | None = None
         self._unsent_timer: asyncio.TimerHandle | None = None
@@ -120,10 +124,12 @@ class Link(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Handle every frame that is complete, and send the answers in one write."""
-        if self._pumping:
+        if self._pumping or self._queued:
+            self._listen()
             return
         self._pumping = True
         connection = self._connection
+        until = 0.0
         while not self._deaf:
             event = connection.next_event()
             if event is None:
@@ -133,18 +139,54 @@ class Link(asyncio.Protocol):
                 self._handle(event)
             elif type(event) is Refusal:
                 self._refused(event)
+            if not connection.mid_frame:
+                break
+            now = _now()
+            if not until:
+                until = now + SLICE
+            elif now >= until:
+                self._queued = True
+                self.daemon.turns.add(self)
+                break
         self._pumping = False
         self._flush()
+        self._listen()
         if connection.state is State.CLOSED and self._transport is not None:
             self._transport.close()
         elif connection.mid_frame and not self._deaf and self._frame_timer is None:
             seconds = self.daemon.config.frame_seconds
             self._frame_timer = self._loop.call_later(seconds, self._frame_late)
 
+    def go_on(self) -> None:
+        """It is its turn to have more requests handled."""
+        self._queued = False
+        if not self.closed:
+            self._pump()
+
+    @property
+    def whose(self) -> str:
+        """With whose connections it shares turns: its user's, or its address's."""
+        return next((session.username for session in self.sessions), self.address)
+
     @property
     def _deaf(self) -> bool:
-        """Whether requests wait for the daemon or for the peer's reading: no frame is late then."""
-        return self._blocked or self._unsent_timer is not None
+        """Whether requests wait, for the daemon or for the peer's reading: no frame is late
+        then."""
+        return self._blocked or self._queued or self._unsent_timer is not None
+
+    def _listen(self) -> None:
+        """Read on, unless too much of what was read waits."""
+        pause = self._unsent_timer is not None or (
+            self._deaf and self._connection.unhandled > UNHANDLED
+        )
+        transport = self._transport
+        if pause == self._paused or transport is None or transport.is_closing():
+            return
+        self._paused = pause
+        if pause:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
 
     def _stop_frame_timer(self) -> None:
         if self._frame_timer is not None:
@@ -236,7 +278,7 @@ class Link(asyncio.Protocol):
         if transport.get_write_buffer_size() > UNSENT:
             # Small requests with large answers would fill the memory within those seconds.
             self._unsent_timer = self._loop.call_later(UNSENT_SECONDS, self._too_slow)
-            transport.pause_reading()
+            self._listen()
 
     def _too_slow(self) -> None:
         transport = self._transport
@@ -251,9 +293,7 @@ class Link(asyncio.Protocol):
             return
         self._unsent_timer.cancel()
         self._unsent_timer = None
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-            self._loop.call_soon(self._pump)
+        self._loop.call_soon(self._pump)
 
     def close(self) -> None:
         """Close after what is written is sent."""
@@ -275,119 +315,3 @@ class Link(asyncio.Protocol):
         if call in self._calls:
             self._calls.discard(call)
             self.waiting -= 1
-
-
-def _sentence(detail: str) -> str:
-    """A DETAIL that a person can read, in one line, whatever names it quotes."""
-    if len(detail) > MAX_DETAIL:
-        half = MAX_DETAIL // 2
-        detail = f"{detail[: half - 1]}…{detail[-half:]}"
-    if not detail.isprintable():
-        detail = "".join(c if c.isprintable() else " " for c in detail)
-    return detail
-
-
-class PendingCall:
-    """A request that is not answered to its end yet; the `Sink` of its reader."""
-
-    __slots__ = (
-        "blocks", "link", "operation", "reader", "request", "session", "source", "started",
-    )  # fmt: skip
-
-    def __init__(
-        self, link: Link, request: Request, session: Session | None, started: float
-    ) -> None:
-        self.link = link
-        self.request = request
-        self.session = session
-        self.started = started
-        self.operation: Operation | None = None
-        self.blocks = False
-        self.reader: Reader | None = None
-        self.source: Source | None = None
-
-    # --- a reader's sink -------------------------------------------------------------------
-
-    @property
-    def writable(self) -> bool:
-        return self.link.writable
-
-    @property
-    def closed(self) -> bool:
-        return self.link.closed
-
-    def waits_for(self, source: Source, reader: Reader) -> None:
-        """The answers come from this reader of this context."""
-        self.source = source
-        self.reader = reader
-        self.link.track(self)
-
-    def resume(self) -> None:
-        if self.source is not None and self.reader is not None:
-            self.source.resume(self.reader)
-
-    def lost(self) -> None:
-        """The connection is gone."""
-        if self.source is not None and self.reader is not None:
-            self.source.forget(self.reader)
-
-    def send(self, keys: dict[str, Any], data: str, *, last: bool) -> None:
-        if last:
-            self.link.untrack(self)
-            self._log(codes.EXEC_SUCCESS)
-        self.link.respond(self.request.seq, codes.EXEC_SUCCESS, keys, data, last=last)
-
-    # --- any call's answer -----------------------------------------------------------------
-
-    def answer(self, result: Result) -> None:
-        assert self.operation is not None
-        code = success_code(self.operation, result)
-        self._log(code)
-        self.link.respond(self.request.seq, code, result.keys, result.data, last=True)
-
-    def refuse(self, error: InfdError) -> None:
-        self.link.untrack(self)
-        self._log(error.code, incident=error.keys.get("INCIDENT"))
-        keys = {"DETAIL": _sentence(error.detail), **error.keys}
-        self.link.respond(self.request.seq, error.code, keys, None, last=True)
-
-    def done(self, task: asyncio.Task[Answer]) -> None:
-        """The handler's task has ended."""
-        self.link.waiting -= 1
-        try:
-            outcome = task.result()
-        except InfdError as error:
-            self.refuse(error)
-        except asyncio.CancelledError as error:
-            self.refuse(incident(error, self.request.op))
-        except Exception as error:
-            self.refuse(incident(error, self.request.op))
-        else:
-            if outcome is not None:
-                self.answer(outcome)
-        if self.blocks:
-            self.link.unblock()
-
-    def _user_who_logs_in(self) -> str:
-        """The user named in the request, if there is one: a mistyped name may be a token."""
-        name = self.request.keys.get("USERNAME")
-        known = type(name) is str and self.link.daemon.accounts.user(name) is not None
-        return str(name) if known else ""
-
-    def _log(self, code: int, incident: Any = None) -> None:
-        # A refusal comes before the operation is settled; its line names what was asked for.
-        session, row = self.session, self.operation or resolve(self.request.op)
-        quiet = row is not None and (row.reads or row.streaming) and code in row.success
-        ctxid = self.request.keys.get("CTXID")
-        log_operation(
-            row.name if row else "?",
-            user=session.username if session else self._user_who_logs_in(),
-            session=session.label if session else "",
-            ctxid=ctxid if type(ctxid) is int else None,
-            code=code,
-            ms=(_now() - self.started) * 1000.0,
-            reads=quiet,
-            incident=incident,
-            target=named(self.link.daemon, row, self.request.keys, code) if row else "",
-        )
-        self.link.daemon.metrics.total.requests += 1

@@ -9,6 +9,7 @@ Pure rules, no engine and no clock:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from infd_protocol.errors import ExecMessageIdMismatch, InfInvalidParams
 BYTES_PER_TOKEN = 64
 MIN_STORED = 64 * 1024
 """`max_stored` of the contract's section 9: 64 bytes × CTXSIZE, at least 64 KiB."""
+LEAST_TEXT = 16
+"""Bytes that a message counts as in the limit on their number: the daemon's own of each are more
+than those of the shortest texts."""
 
 
 @dataclass(slots=True)
@@ -35,13 +39,19 @@ class Messages:
         self.max_stored = max(BYTES_PER_TOKEN * ctxsize, MIN_STORED)
         self.stored = 0
         self.history: list[int] = []
+        self._most = self.max_stored // LEAST_TEXT
         self._by_id: list[Message] = []
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def store(self, role: str, text: str) -> int:
-        """Keep a message and return its id. Raises InfInvalidParams beyond `max_stored` bytes."""
+        """Keep a message and return its id. Raises InfInvalidParams beyond `max_stored` bytes, or
+        for more messages than make sense of so many."""
+        if len(self._by_id) >= self._most:
+            raise InfInvalidParams(
+                f"The context may hold {self._most} messages in all; clear it first."
+            )
         size = len(text.encode())
         if self.stored + size > self.max_stored:
             raise InfInvalidParams(
@@ -56,7 +66,7 @@ class Messages:
         return msgid
 
     def _append(self, role: str, text: str, size: int) -> int:
-        self._by_id.append(Message(role, text, size))
+        self._by_id.append(Message(sys.intern(role), text, size))
         self.stored += size
         return len(self._by_id)
 

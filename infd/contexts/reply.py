@@ -22,10 +22,14 @@ from infd_protocol.errors import (
     InfContextHalted,
     InfdError,
     InfInvalidParams,
+    PktOverloaded,
 )
 
 MAX_PIECE = 256 * 1024
 """The most bytes of text in one answer, so that a long reply read again makes no giant frame."""
+
+MOST_READERS, MOST_STREAMS = 1024, 16
+"""Who may wait for one reply: each piece of it costs a response for each stream."""
 
 READ_TO_ITS_END = "The reply was read to its end; execute the next message."
 
@@ -146,7 +150,8 @@ class Reply:
     def read(self, reader: Reader) -> None:
         """Answer the reader now, or when there is something.
 
-        Raises ExecMissingMessage, InfContextHalted or InfInvalidParams.
+        Raises ExecMissingMessage, InfContextHalted, InfInvalidParams, or PktOverloaded when too
+        many wait.
         """
         if self._halted is not None:
             detail, self._halted = self._halted, ""
@@ -157,9 +162,14 @@ class Reply:
             self.check_offset(reader.position)
         elif self._last_given:
             raise ExecMissingMessage(READ_TO_ITS_END)
+        if len(self._waiting) >= MOST_READERS or (
+            reader.stream and sum(r.stream for r in self._waiting) >= MOST_STREAMS
+        ):
+            raise PktOverloaded("Too many calls wait for this reply already.", RETRY_AFTER=1)
         reader.reply = self
-        self._waiting.append(reader)
-        self.serve()
+        # Those who wait already have been given what there is.
+        if not reader.sink.closed and self._serve_one(reader):
+            self._waiting.append(reader)
 
     def adopt(self, reader: Reader) -> None:
         """As `read`, for one who asked before the run could begin: errors are its answer."""

@@ -1,7 +1,7 @@
 """A model's batch as the event loop sees it: its threads exist while it has contexts.
 
-One thread computes (batched.py), one prepares prompts, so that a template that takes its time
-does not hold up the steps of others.
+One thread computes (batched.py), and one of each user's prepares prompts, so that one that takes
+its time holds up neither the steps nor the prompts of others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from infd.engine.batched import BatchEngine
 from infd.engine.border import Border
 from infd.engine.model import Model
-from infd.engine.scheduler import Scheduler
+from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
 
 
@@ -34,33 +34,44 @@ class Batch:
         self._scheduler = scheduler
         self._name = name
         self._engine: BatchEngine | None = None
-        self._borders: tuple[Border, Border] | None = None
-        self._seats = 0
+        self._computing: Border | None = None
+        self._preparing: dict[Share, Border] = {}
+        self._seats: list[Share] = []
+        """Whose they are."""
 
     def join(self, seat: Seat) -> tuple[Border, Border]:
         """Take a seat in; the computing and the preparing border. Raises ContextError."""
-        if self._borders is None:
+        preparing = self._preparing.get(seat.share)
+        if preparing is None:
+            preparing = Border("prompts", _Idle())
+            preparing.start()
+        computing = self._computing
+        if computing is None:
             engine = BatchEngine(self._model, self._scheduler)
-            computing, preparing = Border(f"+{self._name}", engine), Border("prompts", _Idle())
-            computing.start()
+            computing = Border(f"+{self._name}", engine)
             try:
-                preparing.start()
+                computing.start()
             except BaseException:
-                computing.begin_close()
+                preparing.begin_close()
                 raise
             engine.hold, engine.tell = computing.hold, computing.tell
-            self._engine, self._borders = engine, (computing, preparing)
-        self._seats += 1
+            self._engine, self._computing = engine, computing
+        self._preparing[seat.share] = preparing
+        self._seats.append(seat.share)
         seat.engine = self._engine
-        return self._borders
+        return computing, preparing
 
-    async def leave(self) -> None:
-        """A seat has left. With the last one the threads end; returns when they are gone."""
-        self._seats -= 1
-        if self._seats or self._borders is None:
-            return
-        borders, self._borders, self._engine = self._borders, None, None
-        for border in borders:
+    async def leave(self, seat: Seat) -> None:
+        """A seat has left. With its user's last one the thread for its prompts ends, with the last
+        of all the other one; returns when they are gone."""
+        ending: list[Border] = []
+        self._seats.remove(seat.share)
+        if seat.share not in self._seats:
+            ending.append(self._preparing.pop(seat.share))
+        if not self._seats and self._computing is not None:
+            ending.append(self._computing)
+            self._computing = self._engine = None
+        for border in ending:
             border.begin_close()
-        for border in borders:
+        for border in ending:
             await border.closed()

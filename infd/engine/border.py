@@ -190,10 +190,7 @@ class Border:
             _log.debug("worker outlived its event loop", worker=self.name)
 
     def _main(self) -> None:
-        try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        except OSError as error:
-            _log.debug("worker keeps its priority", reason=str(error))
+        give_way()
         host, commands = self._host, self._commands
         while True:
             delay = host.delay
@@ -221,6 +218,14 @@ class Border:
             self.post(partial(_refuse, future, error))
         else:
             self.post(partial(_resolve, future, result))
+
+
+def give_way() -> None:
+    """Let the calling thread compute behind the event loop's."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    except OSError as error:
+        _log.debug("worker keeps its priority", reason=str(error))
 
 
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:

@@ -92,6 +92,8 @@ class Worker:
         self._renderer = renderer
         self._scheduler = scheduler
         self._preparing = Preparing() if preparing is None else preparing
+        self._preparations = 0
+        """How many are under way: one, or none."""
         self._prepared_in = 0.0
         """Seconds of processor time that the latest preparation took."""
         self._batch = batch
@@ -154,7 +156,11 @@ class Worker:
     async def _begin_preparing(self, request: RunRequest | Callable[[], RunRequest]) -> Prepared:
         self._prepared_in = 0.0
         asked = request() if callable(request) else request
-        return await self._there(self._preparer).call(partial(self._prepare, asked))
+        self._preparations += 1
+        try:
+            return await self._there(self._preparer).call(partial(self._prepare, asked))
+        finally:
+            self._preparations -= 1
 
     def _charge(self) -> float:
         self._scheduler.charge(self._engine.share, self._prepared_in)
@@ -214,6 +220,8 @@ class Worker:
             # Which may do what is asked for.
             await asyncio.wait({self._swapping})
         if self._closing or self._border is None or self._run is not None or self.failed:
+            return False
+        if self._preparations:  # it would wait for its end; the context may have been cleared
             return False
         if self._engine.swap is None or self._engine.asleep:
             return False
@@ -336,7 +344,7 @@ class Worker:
             try:
                 await border.call(self._engine.close)
             finally:
-                await self._batch.leave()
+                await self._batch.leave(self._engine)
 
     def give(self, event: Event) -> None:
         """From the border: what the engine says, in order."""

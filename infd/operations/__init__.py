@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from infd import dispatch
-from infd.operations import access, contexts, execution, models, stats, user_changes, users
+from infd.operations import (
+    access,
+    contexts,
+    execution,
+    models,
+    stats,
+    tokens,
+    user_changes,
+    users,
+)
 
-__all__ = ["access", "contexts", "execution", "models", "stats", "user_changes", "users"]
+__all__ = [
+    "access", "contexts", "execution", "models", "stats", "tokens", "user_changes", "users",
+]  # fmt: skip
 
 dispatch.require_complete()

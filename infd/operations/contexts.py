@@ -134,6 +134,7 @@ async def _press(call: Call, loaded: LoadedModel) -> bool:
     """Save idle contexts of about the size that was refused; False: there are none."""
     if loaded.batch is not None:
         return False
+    call.user_or_none = authorised(call)  # the limits as they are now
     n_ubatch = call.daemon.quotas_for(loaded.model).of(call.user).limits.batch
     need = loaded.model.bytes_for_context(call.keys["CTXSIZE"], min(n_ubatch, DEFAULT_BATCH))
     return await call.daemon.residence.press(need)

@@ -31,6 +31,9 @@ from infd_protocol import codec, codes, frames
 from infd_protocol.operations import resolve
 from infd_protocol.values import UINT32_MAX
 
+_HANDLED = 64 * 1024
+"""Bytes that were handled and may still lie before those that were not."""
+
 
 class Role(Enum):
     CLIENT = auto()
@@ -123,6 +126,11 @@ class Connection:
         """Whether a frame is begun and not complete: the shell's clock runs."""
         return self.state is State.SKIPPING or len(self._buffer) > self._at
 
+    @property
+    def unhandled(self) -> int:
+        """Bytes that came and are no event yet."""
+        return len(self._buffer) - self._at
+
     def receive(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes from the peer. Never raises; call `next_event()` until it gives None."""
         if self.state is State.CLOSED:
@@ -131,6 +139,8 @@ class Connection:
             data = self._skip_over(data)
             if not data:
                 return
+        if self._at > _HANDLED:
+            self._compact()
         self._buffer += data
 
     def close(self) -> None:

@@ -71,3 +71,13 @@ def test_a_leading_system_message_is_joined_to_the_users_own() -> None:
     assert with_system_prompt("Be kind.", rest) == (("system", "Be kind."), *rest)
     joined = with_system_prompt("Be kind.", (("system", "Be short."), *rest))
     assert joined == (("system", "Be kind.\n\nBe short."), *rest)
+
+
+def test_messages_are_limited_in_number_too() -> None:
+    messages = Messages(ctxsize=1)
+    for _ in range(messages.max_stored // 16):
+        messages.store("user", "a")
+    with pytest.raises(InfInvalidParams, match="messages in all"):
+        messages.store("user", "a")
+    messages.clear()
+    assert messages.store("user", "a") == 1

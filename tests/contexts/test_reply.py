@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infd.contexts.reply import MAX_PIECE, Reader, Reply
+from infd.contexts.reply import MAX_PIECE, MOST_READERS, MOST_STREAMS, Reader, Reply
 from infd_protocol.errors import (
     ExecMissingMessage,
     InfContextHalted,
     InfdError,
     InfInvalidParams,
+    PktOverloaded,
 )
 
 
@@ -171,3 +172,17 @@ def test_a_reader_whose_connection_closed_is_passed_over() -> None:
     reply.add("text", 1)
     assert here.text == "text"
     assert gone.pieces == []
+
+
+@pytest.mark.parametrize(("stream", "most"), [(False, MOST_READERS), (True, MOST_STREAMS)])
+def test_so_many_wait_for_a_reply(stream: bool, most: int) -> None:
+    reply = Reply()
+    waiting = [ask(reply, 0, stream) for _ in range(most)]
+    with pytest.raises(PktOverloaded):
+        ask(reply, 0, stream)
+    assert reply.waiting == most
+    reply.add("text", 1)
+    reply.end({"FINISH_REASON": "stop"})
+    assert {answers.text for answers in waiting} == {"text"}
+    # Who need not wait is not counted.
+    assert [ask(reply, 0, stream).text for _ in range(most + 1)] == ["text"] * (most + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,14 +12,18 @@ import pytest
 from support.worker_bench import HELLO, Bench, Gate, Models, held
 
 from infd.engine import seat
+from infd.engine import worker as workers
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
+from infd.engine.prompt import build_prompt
+from infd.engine.renderer import Message
 from infd.engine.rhythm import Rhythm
 from infd.engine.sampling import Sampler
 from infd.engine.scheduler import Share
 from infd.engine.seat import Seat
 from infd.engine.slots import Slots
+from infd.engine.templates import Renderer
 from infd.engine.worker import Failed, Finished, RunRequest, Worker
 
 pytestmark = pytest.mark.parametrize("bench", ["batched"], indirect=True)
@@ -303,3 +308,30 @@ async def test_an_idle_seat_costs_no_slot_and_its_instance_goes_with_the_last(
     close: list[Callable[[], object]] = [worker.close for worker in workers]
     await asyncio.gather(*(end() for end in close))  # type: ignore[misc]
     assert models("bpe").open_contexts == 0
+
+
+async def test_nobody_waits_for_anothers_prompt_to_be_prepared(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob, ada = [await bench.worker(share=Share(name, 2)) for name in ("bob", "ada")]
+    reached, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def held_up(model: Model, renderer: Renderer, messages: Sequence[Message]) -> list[int]:
+        if messages[-1][1] == "long":
+            loop.call_soon_threadsafe(reached.set)
+            gate.wait()
+        return build_prompt(model, renderer, messages)
+
+    monkeypatch.setattr(workers, "build_prompt", held_up)
+    preparing = asyncio.ensure_future(bob.prepare(RunRequest((("user", "long"),))))
+    await reached.wait()
+    assert (await bench.reply(ada, RunRequest(HELLO, max_tokens=5))).finished.tokens_out == 5
+    assert not preparing.done()
+    gate.set()
+    assert (await preparing).tokens
+    threads = [thread.name for thread in threading.enumerate()]
+    assert threads.count("infd prompts") == 2
+    await bob.close()
+    threads = [thread.name for thread in threading.enumerate()]
+    assert threads.count("infd prompts") == 1
