@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from infd_client._results import ExecNextResult
 from infd_client.failures import ClientError, ConnectionLost
 from infd_client.stream import Stream
-from infd_client.turns import SMALLEST, ChatBase, check_keywords, choose, fitting
+from infd_client.turns import ChatBase, check_keywords, choose, fitting
 from infd_protocol.errors import (
     ExecMissingMessage,
     InfContextHalted,
@@ -73,15 +73,14 @@ class Chat(ChatBase):
         else:
             name = client.username
             user = client.inf_get_user(username=name) if name else None
-            size = fitting(client.inf_get_model_info(model=self.model), user)
-            while True:
+            sizes = fitting(client.inf_get_model_info(model=self.model), user)
+            for size in sizes:
                 try:
                     made = client.inf_create_context(model=self.model, ctxsize=size)
                     break
                 except InfModelContextFull:
-                    if size // 2 < SMALLEST:
+                    if size == sizes[-1]:
                         raise
-                    size //= 2
             self.ctxsize = size
         self.ctxid = made.ctxid
         return self

@@ -23,7 +23,7 @@ from infd_client.calls import Call, Calls
 from infd_client.failures import ClientClosed, ConnectFailed, ConnectionLost, no_daemon
 from infd_client.keepalive import watch
 from infd_client.options import Options
-from infd_client.retry import Retry
+from infd_client.retry import Changes, Retry
 from infd_protocol.connection import ProtocolError
 
 RECEIVE = 256 * 1024
@@ -36,7 +36,7 @@ class Link:
     def __init__(self, calls: Calls, options: Options) -> None:
         self.lock = threading.Lock()
         self.calls = calls
-        self._tell = options.tell
+        self._changes = Changes(options.tell)
         self._where = (options.address.host, options.address.port)
         self._shown = str(options.address)
         self._connect_timeout = options.connect_timeout
@@ -142,7 +142,7 @@ class Link:
                 return
             if answered:
                 self._retry.answered()
-                self._tell("lost")
+                self._changes.gone("lost")
 
     def _end(self, error: BaseException) -> None:
         self._retry.answered()
@@ -165,8 +165,9 @@ class Link:
                 return None
             if pause is None:
                 lost = f"The connection to {self._shown} was lost: {problem or 'it ends at once'}."
+                # Before a call can fail, and another one bring a thread that tells "back".
+                self._changes.gone("away")
                 self._end(self.calls.farewell or ConnectionLost(lost))
-                self._tell("away")
                 return None
             try:
                 sock = socket.create_connection(self._where, self._connect_timeout)
@@ -203,11 +204,11 @@ class Link:
                     if not data:
                         return "the daemon closed it"
                     with self.lock:
-                        back = self._retry.under_way and not self.calls.answered
+                        first = not self.calls.answered
                         self.calls.receive(data)
-                        back = back and self.calls.answered
-                    if back:
+                        first = first and self.calls.answered
+                    if first:
                         self._retry.answered()
-                        self._tell("back")
+                        self._changes.answered()
             self._flush()
         return "the client was closed"

@@ -47,8 +47,8 @@ class Options:
     see `infd_client.address` for where a token comes from otherwise. `timeout`: seconds for
     each call that names none; None: no limit. `reconnect`: seconds to try for after a lost
     connection; 0: not at all. `connect_timeout`: seconds for one attempt. `on_change`: called
-    with "lost", "back" or "away" (given up) when the connection changes so; `Client` calls it
-    in a thread of its own. It must be quick and not raise.
+    with "lost", "away" (given up) or "back" (the first answer after either) when the connection
+    changes so; `Client` calls it in a thread of its own. It must be quick and not raise.
     """
 
     def __init__(

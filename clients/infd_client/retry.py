@@ -1,4 +1,5 @@
 """When to try a lost connection again: growing pauses, jitter, a total time. No clock of its own.
+And what is told of it.
 
 The total counts from the loss until the daemon *answers* on a new connection: one that
 accepts and hangs up at once is still away.
@@ -7,6 +8,7 @@ accepts and hangs up at once is still away.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 FIRST_PAUSE = 0.05
 """Seconds before the second attempt; the first is made at once. Doubles from there."""
@@ -23,10 +25,6 @@ class Retry:
         self._ends: float | None = None
         self._pause = 0.0
 
-    @property
-    def under_way(self) -> bool:
-        return self._ends is not None
-
     def answered(self) -> None:
         """The daemon is back: the next loss starts anew."""
         self._ends = None
@@ -42,3 +40,23 @@ class Retry:
         pause, self._pause = self._pause, min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         # Jitter, so that the clients of a daemon that restarts do not come all at once.
         return min(left, pause * random.uniform(0.5, 1.0))
+
+
+class Changes:
+    """Tells what becomes of the connection: "lost", "away" (given up), and "back", once, at the
+    first answer after either."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self._tell = tell
+        self._gone = False
+
+    def gone(self, change: str) -> None:
+        """There is no connection now: "lost" or "away"."""
+        self._gone = True
+        self._tell(change)
+
+    def answered(self) -> None:
+        """The daemon has answered."""
+        if self._gone:
+            self._gone = False
+            self._tell("back")

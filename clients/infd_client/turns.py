@@ -17,8 +17,11 @@ CTXSIZE = 4096
 """Tokens of a chat's context when nothing says otherwise and every limit allows it."""
 
 SMALLEST = 256
-"""Tokens below which a chat is not worth having; an automatic size is halved down to it."""
+"""Tokens below which a chat is hardly worth having; an automatic size is halved down to it, and
+goes below only where the user's limit does."""
 
+ACCEPTED = 32
+"""Tokens that a context must have for the daemon to make it."""
 
 KEYWORDS = frozenset(
     key.name.lower() for key in OPERATIONS["exec_execute_input"].takes
@@ -95,12 +98,15 @@ def choose(names: Sequence[str]) -> str:
     raise ValueError(f"Choose a model: {', '.join(sorted(names))}.")
 
 
-def fitting(info: InfGetModelInfoResult, user: InfGetUserResult | None) -> int:
-    """A context size, in tokens, that model and user allow."""
-    bounds = [CTXSIZE, info.budget_free, info.training_context or CTXSIZE]
-    if user is not None:
-        bounds.append(user.ctxlength)
-    return max(min(bounds), SMALLEST)
+def fitting(info: InfGetModelInfoResult, user: InfGetUserResult | None) -> list[int]:
+    """Context sizes, in tokens, that model and user allow: to be tried one after another, as long
+    as the model's budget has no room."""
+    limit = CTXSIZE if user is None else user.ctxlength
+    least = max(min(limit, SMALLEST), ACCEPTED)
+    sizes = [max(min(CTXSIZE, limit, info.training_context or CTXSIZE, info.budget_free), least)]
+    while sizes[-1] // 2 >= least:
+        sizes.append(sizes[-1] // 2)
+    return sizes
 
 
 class ChatBase:

@@ -14,7 +14,7 @@ from infd_client.calls import Call, Calls
 from infd_client.failures import ClientClosed, ConnectFailed, ConnectionLost, no_daemon
 from infd_client.keepalive import watch
 from infd_client.options import Options
-from infd_client.retry import Retry
+from infd_client.retry import Changes, Retry
 from infd_protocol.connection import ProtocolError
 
 
@@ -23,7 +23,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, calls: Calls, options: Options) -> None:
         self.calls = calls
-        self._tell = options.tell
+        self._changes = Changes(options.tell)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._where = (options.address.host, options.address.port)
         self._shown = str(options.address)
@@ -95,7 +95,7 @@ class Wire(asyncio.Protocol):
             pause = 0.0 if fresh else self._retry.pause(loop.time())
             if pause is None:
                 lost = f"The connection to {self._shown} was lost: {problem or 'it ends at once'}."
-                self._tell("away")
+                self._changes.gone("away")
                 return self.calls.farewell or ConnectionLost(lost)
             await asyncio.sleep(pause)
             try:
@@ -123,16 +123,16 @@ class Wire(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        back = not self.calls.answered and self._retry.under_way
+        first = not self.calls.answered
         try:
             self.calls.receive(data)
         except ProtocolError as error:
             self._broken, self._reason = True, str(error)
             if self._transport is not None:
                 self._transport.abort()
-        if back and self.calls.answered:
+        if first and self.calls.answered:
             self._retry.answered()
-            self._tell("back")
+            self._changes.answered()
         if self.calls.has_output:
             self._schedule()
 
@@ -153,7 +153,7 @@ class Wire(asyncio.Protocol):
         self.calls.lost(self._reason)
         if answered:
             self._retry.answered()
-            self._tell("lost")
+            self._changes.gone("lost")
         if self.calls.wanted:
             self._start(fresh=False)
 

@@ -99,6 +99,16 @@ def _after(seconds: float, work: Callable[[], object]) -> Iterator[None]:
         timer.join()
 
 
+def open_session(client: Client, username: str, token: str) -> None:
+    """Log in. Raises InfAuthorizationFailed in words for a person, who knows no names of keys."""
+    try:
+        client.login(username, token)
+    except InfAuthorizationFailed as error:
+        said = error.detail.replace("USERNAME", "the name").replace("ACCTOK", "the access token")
+        error.detail = said[:1].upper() + said[1:]
+        raise
+
+
 def log_in(
     client: Client, given: argparse.Namespace, *, ask: bool,
     slow: Callable[[], object] | None = None,
@@ -117,7 +127,7 @@ def log_in(
     if found is not None or not ask:
         token, where = _found(found)
         try:
-            client.login(username, token)
+            open_session(client, username, token)
         except InfAuthorizationFailed as error:
             error.detail += (
                 f" That was as {username} at {client.address}, with the access token in {where}."
@@ -127,7 +137,7 @@ def log_in(
     for left in reversed(range(TRIES)):
         token = getpass.getpass(f"Access token of {username}: ")
         try:
-            client.login(username, token)
+            open_session(client, username, token)
             return username, token
         except InfAuthorizationFailed as error:
             if not left:

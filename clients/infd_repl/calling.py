@@ -20,14 +20,15 @@ from infd_repl import access
 from infd_repl.keyvalues import SECRET, parse_words, standard_input
 
 
-def find(name: str) -> Operation:
-    """The operation of this name or alias. Raises ValueError, with the nearest names."""
+def find(name: str, listing: str = "`infc help`") -> Operation:
+    """The operation of this name or alias. Raises ValueError, with the nearest names, or with
+    `listing`, which is what lists them here."""
     row = resolve(name)
     if row is None:
         import difflib
 
         near = difflib.get_close_matches(name, OPERATIONS, 3)
-        meant = f" Did you mean {', '.join(near)}?" if near else " `infc help` lists them."
+        meant = f" Did you mean {', '.join(near)}?" if near else f" {listing} lists them."
         raise ValueError(f"There is no operation {name}.{meant}")
     return row
 

@@ -60,7 +60,8 @@ def parser() -> Parser:
 
     call = commands.add_parser("call", help="carry out any operation", argument_default=after)
     call.add_argument("op", metavar="OP", help="its name; infc help lists them")
-    call.add_argument("words", metavar="KEY=VALUE", nargs="*", help="lists: a,b or JSON")
+    call.add_argument("words", metavar="KEY=VALUE", nargs="*", default=[],
+                      help="lists: a,b or JSON")  # fmt: skip
     call.add_argument("--data", metavar="TEXT", help="the payload; - reads standard input")
     call.add_argument("--json", action="store_true", help="print JSON (as into a pipe)")
     access.add_arguments(call)
@@ -132,8 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"infc: {error.name} is missing: in infd's folder, pip install '.[repl]'",
               file=sys.stderr)  # fmt: skip
     except REPORTED as error:
-        hints = COMMAND if given.run in (_ask, _talk) else {}
-        print(f"infc: {explain(error, hints)}", file=sys.stderr)
+        place = COMMAND if given.run in (_ask, _talk) else None
+        print(f"infc: {explain(error, place)}", file=sys.stderr)
     except Exception as error:
         print(f"infc: unexpected {type(error).__name__}: {explain(error)}", file=sys.stderr)
     return 1

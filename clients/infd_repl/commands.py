@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infd_client import InfdError, codes
 from infd_protocol.operations import OPERATIONS, SAMPLING, Key, resolve
+from infd_repl import words
 from infd_repl.calling import find
 from infd_repl.keyvalues import parse_value, parse_words
 
@@ -29,11 +30,12 @@ class Quit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A short command: how it is used, what it does."""
+    """A short command: how it is used, what it does, and what else its own help says."""
 
     usage: str
     doc: str
     run: Callable[[Repl, str], None]
+    more: str = ""
 
 
 def run(repl: Repl, line: str) -> None:
@@ -50,8 +52,8 @@ def run(repl: Repl, line: str) -> None:
 
 def operate(repl: Repl, name: str, rest: str) -> None:
     """An operation with KEY=VALUE words; CTXID is the context in use when it is left out."""
-    row = find(name)
-    keys, data = parse_words(row, _words(rest))
+    row = find(name, "/help")
+    keys, data = parse_words(row, words.split(rest))
     if "CTXID" in row.required and "CTXID" not in keys:
         keys["CTXID"] = repl.talk.chat.ctxid
     if row.streaming and keys.pop("STREAM", False):
@@ -67,19 +69,15 @@ def operate(repl: Repl, name: str, rest: str) -> None:
     repl.talk.refresh()
 
 
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"The line cannot be read: {error}.") from None
-
-
 def _help(repl: Repl, rest: str) -> None:
     name = rest.lstrip("/")
     if name in COMMANDS:
-        repl.view.line(f"/{COMMANDS[name].usage}: {COMMANDS[name].doc}")
+        command = COMMANDS[name]
+        repl.view.line(f"/{command.usage}: {command.doc}")
+        if command.more:
+            repl.view.notice(command.more)
     elif name:
-        repl.view.operation(find(name))
+        repl.view.operation(find(name, "/help"))
     else:
         repl.view.table(
             ("operation", ""), [(f"/{row.name}", row.doc) for row in OPERATIONS.values()]
@@ -91,7 +89,8 @@ def _help(repl: Repl, rest: str) -> None:
         )
         repl.view.notice(
             "Enter sends; Esc-Enter or a backslash at the end goes on in a new line. Ctrl-C "
-            "stops a reply, Ctrl-D leaves. A message that begins with / is written //."
+            "stops a reply, Ctrl-D leaves, Ctrl-Z suspends. A message that begins with / is "
+            "written //. /help set says how several texts are written."
         )
 
 
@@ -136,7 +135,7 @@ def _context(repl: Repl, rest: str) -> None:
         repl.tell_context()
     else:
         rows = [
-            ("*" if chat.ctxid == talk.facts.ctxid else "", ctxid, chat.model, chat.ctxsize)
+            ("*" if chat.ctxid == talk.current else "", ctxid, chat.model, chat.ctxsize)
             for ctxid, chat in talk.chats.items()
         ]
         repl.view.table(("", "context", "model", "tokens"), rows)
@@ -162,10 +161,12 @@ def _edit(repl: Repl, rest: str) -> None:
     if not repl.talk.last:
         raise ValueError("Nothing was sent yet.")
     text = rest or repl.edited(repl.talk.last)
-    if text.strip():
-        stream = repl.talk.chat.edit_last(text)
-        repl.talk.remember(text)
-        repl.show(stream)
+    if not text.strip():
+        repl.view.notice("The message stays as it was.")
+        return
+    stream = repl.talk.chat.edit_last(text)
+    repl.talk.remember(text)
+    repl.show(stream)
 
 
 def _system(repl: Repl, rest: str) -> None:
@@ -186,7 +187,7 @@ def _system(repl: Repl, rest: str) -> None:
 
 def _set(repl: Repl, rest: str) -> None:
     sampling = repl.talk.sampling
-    for word in _words(rest):
+    for word in words.split(rest):
         name, equals, text = word.partition("=")
         key = SETTINGS.get(name.upper())
         if key is None or not equals:
@@ -198,8 +199,13 @@ def _set(repl: Repl, rest: str) -> None:
             sampling.pop(name.lower(), None)
     for chat in repl.talk.chats.values():
         chat.sampling = dict(sampling)
-    told = ", ".join(f"{name}={value}" for name, value in sampling.items())
+    told = ", ".join(f"{name}={_typed(value)}" for name, value in sampling.items())
     repl.view.line(told or "Nothing is set; /set temp=0.7 sets, /set temp= unsets.")
+
+
+def _typed(value: object) -> str:
+    """The value as /set takes it."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _status(repl: Repl, rest: str) -> None:
@@ -249,9 +255,17 @@ COMMANDS: dict[str, Command] = {
     ),
     "clear": Command("clear", "forget the conversation, keep the context", _clear),
     "regenerate": Command("regenerate", "answer the last message again", _regenerate),
-    "edit": Command("edit [TEXT]", "change the last message and answer it", _edit),
+    "edit": Command(
+        "edit [TEXT]", "change the last message and answer it", _edit,
+        "Without TEXT the last message is there to be changed: Enter sends it, Ctrl-C leaves it "
+        "as it was.",
+    ),
     "system": Command("system [TEXT | -]", "show, set or remove the system message", _system),
-    "set": Command("set [NAME=VALUE …]", "sampling, seed, max_tokens, stop; NAME= unsets", _set),
+    "set": Command(
+        "set [NAME=VALUE …]", "sampling, seed, max_tokens, stop; NAME= unsets", _set,
+        'Several texts: stop=a,b or, as JSON, stop=["a", "b, c"]. In both \\n is a newline; quotes '
+        "keep blanks together: stop='a b'.",
+    ),
     "status": Command("status", "show daemon, user, model and context", _status),
     "stop": Command("stop", "end the run of this context", _stop),
     "messages": Command("messages", "list the messages of this context", _messages),

@@ -20,8 +20,7 @@ from infd_client import (
     InfSessionTokenMismatch,
     Timeout,
 )
-from infd_repl import models
-from infd_repl.plain import one_line
+from infd_repl import access, models, problems
 
 SOON = 1.0
 """Seconds that the toolbar's numbers are waited for when the person has pressed Ctrl-C."""
@@ -35,6 +34,8 @@ class Facts:
     ctxid: int | None = None
     used: int = 0
     size: int = 0
+    known: bool = True
+    """Whether the context is there, or that there is none; after a lost connection neither is."""
 
 
 class Conversation:
@@ -60,6 +61,11 @@ class Conversation:
         """Why there is no context: what the daemon said, when it said so."""
 
     @property
+    def current(self) -> int | None:
+        """The id of the context in use."""
+        return self._current
+
+    @property
     def chat(self) -> Chat:
         """The chat that is used now. Raises ValueError when there is none."""
         if self._current is None:
@@ -70,9 +76,10 @@ class Conversation:
         """That there is no context, and how to get one."""
         if not self._refused:
             return "There is no context; a message makes one, or /model NAME."
+        listed = "" if "/models" in self._refused else "/models lists the models, "
         return (
             f"There is no context: the last try on {self.model} was refused. {self._refused} "
-            "/models lists the models, /model NAME takes another one; a message tries again."
+            f"{listed}/model NAME takes another one; a message tries again."
         )
 
     def ready(self) -> Chat:
@@ -98,7 +105,7 @@ class Conversation:
             ).open()
         except InfdError as error:
             if self._current is None and name == self.model:
-                self._refused = one_line(error.detail)
+                self._refused = problems.detail(error, problems.REPL)
             raise
         self._refused = ""
         self.model = chat.model
@@ -161,21 +168,28 @@ class Conversation:
     def log_in_again(self) -> None:
         """A new session and an empty context on the same model."""
         self.drop_all()
-        self.client.login(self.username, self._token)
+        access.open_session(self.client, self.username, self._token)
         self.begin()
 
     def lost(self) -> str:
         """Whether the session or the context in use is gone, as the beginning of a sentence; ""
         if neither is. Never raises what the daemon refuses."""
+        said = ""
         try:
             self.client.inf_get_context_status(ctxid=self.chat.ctxid or 0)
         except InfSessionTokenMismatch:
-            return "Your session is over"
+            said = "Your session is over"
         except InfContextIdMismatch:
-            return "The context is gone"
+            said = "The context is gone"
         except (InfdError, ClientError, ValueError):
             pass
-        return ""
+        if said:
+            self.facts = Facts()
+        return said
+
+    def doubt(self) -> None:
+        """The connection is lost: what the toolbar shows may be there no more. Any thread."""
+        self.facts = Facts(self.model or "", known=False)
 
     def refresh_soon(self) -> None:
         """As `refresh`, but if the daemon does not answer at once the toolbar shows no numbers,
@@ -185,13 +199,17 @@ class Conversation:
             self.refresh(timeout=SOON)
 
     def refresh(self, *, timeout: Timeout = UNSET) -> None:
-        """Learn what the toolbar shows. Never raises what the daemon refuses."""
+        """Learn what the toolbar shows. Never raises what the daemon refuses. A context that is
+        gone is shown no more, but stays the one in use: the next message says that it is gone."""
         ctxid = self._current
         if ctxid is None:
             self.facts = Facts()
             return
         try:
             status = self.client.inf_get_context_status(ctxid=ctxid, timeout=timeout)
+        except (InfContextIdMismatch, InfSessionTokenMismatch):
+            self.facts = Facts()
+            return
         except InfdError:
             self.facts = Facts(self.model or "", ctxid)
             return

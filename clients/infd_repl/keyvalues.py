@@ -1,6 +1,7 @@
-"""`KEY=VALUE` words as the keys of a request, by the kinds in the operations table.
+r"""`KEY=VALUE` words as the keys of a request, by the kinds in the operations table.
 
-Lists are comma-separated, or JSON when they begin with `[`. Key names may be in lower case.
+Lists are comma-separated, or JSON when they begin with `[`. In STOP, separated by commas, `\n` is a
+newline, `\t` a tab and `\\` a backslash. Key names may be in lower case.
 `DATA=TEXT` is the payload. `KEY=@FILE` reads a secret (ACCTOK, NEW_ACCTOK, STOK) from a file, and
 `standard_input` what is given as `-`.
 """
@@ -8,6 +9,7 @@ Lists are comma-separated, or JSON when they begin with `[`. Key names may be in
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +20,8 @@ from infd_protocol.values import Kind
 
 SECRET = frozenset({"ACCTOK", "NEW_ACCTOK", "STOK"})
 """Keys that are kept out of histories and off command lines."""
+
+_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
@@ -45,11 +49,16 @@ def _real(text: str) -> float:
 def _json(text: str, kind: type) -> Any:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for brackets without end
         value = None
     if not isinstance(value, kind):
-        raise ValueError(f"must be a JSON {'list' if kind is list else 'object'}")
+        what = 'list, such as ["a", "b"]' if kind is list else "object"
+        raise ValueError(f"must be a JSON {what}")
     return value
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([nt\\])", lambda match: _ESCAPES[match[1]], text)
 
 
 def _list_of(item: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -76,12 +85,17 @@ _PARSERS: dict[Kind, Callable[[str], Any]] = {
 }
 
 
+_TEXTS = _list_of(_unescaped)
+
+
 def parse_value(key: Key, text: str) -> Any:
     """The value that `text` spells for a key. Raises ValueError, naming the key."""
+    parse = _TEXTS if key.name == "STOP" else _PARSERS.get(key.kind, str)
     try:
-        return _PARSERS.get(key.kind, str)(text)
+        return parse(text)
     except ValueError as error:
-        raise ValueError(f"{key.name} {error}, not {text!r}.") from None
+        # As it was typed: repr() would double its backslashes.
+        raise ValueError(f"{key.name} {error}, not '{text}'.") from None
 
 
 def parse_words(row: Operation, words: Iterable[str]) -> tuple[dict[str, Any], str | None]:

@@ -23,6 +23,14 @@ def only_one(client: Client, names: list[str]) -> str | None:
     return loaded[0] if len(loaded) == 1 else None
 
 
+def picked(answer: str, names: list[str]) -> str | None:
+    """The model that a person means: by its name, else by its number in the list, from 1."""
+    if answer in names:
+        return answer
+    number = int(answer) if answer.isdecimal() and len(answer) < 10 else 0
+    return names[number - 1] if 0 < number <= len(names) else None
+
+
 def settle(client: Client, wanted: str | None) -> str:
     """The model that was asked for, else the only one. Raises ValueError naming the choices."""
     if wanted:

@@ -10,7 +10,7 @@ from infd_client import Chat, Client, ExecTokenLimitExceeded, Stream
 from infd_repl import access, models
 from infd_repl.keyvalues import standard_input
 from infd_repl.plain import one_line, plain
-from infd_repl.problems import CUT
+from infd_repl.problems import COMMAND, why_cut
 
 
 def sampling_of(given: argparse.Namespace) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def ask(given: argparse.Namespace) -> int:
             access.leave(client)
     if not last.endswith("\n"):
         print(flush=True)
-    _tell_if_cut(stream)
+    _tell_if_cut(chat, stream)
     return 0
 
 
@@ -77,10 +77,11 @@ def _reply(chat: Chat, text: str) -> str:
         chat.clear()
         stream = chat.send(text)
     reply = stream.read()
-    _tell_if_cut(stream)
+    _tell_if_cut(chat, stream)
     return reply
 
 
-def _tell_if_cut(stream: Stream) -> None:
-    if stream.result is not None and stream.result.finish_reason == "length":
-        print(f"infc: {CUT}", file=sys.stderr)
+def _tell_if_cut(chat: Chat, stream: Stream) -> None:
+    most = chat.sampling.get("max_tokens")
+    if why := why_cut(stream.result, COMMAND, size=chat.ctxsize, most=most):
+        print(f"infc: {why}", file=sys.stderr)

@@ -1,16 +1,16 @@
 """The prompt: keys, history, toolbar.
 
 Enter sends; a backslash at the end of the line, or Esc-Enter, goes on in a new line; pasted
-newlines stay. Ctrl-C clears the line, Ctrl-D on an empty one leaves. The history file is the
-user's alone (0600), in the state folder ($XDG_STATE_HOME, else ~/.local/state), and keeps no
-line that carries a token.
+newlines stay. Ctrl-C clears the line, Ctrl-D on an empty one leaves, Ctrl-Z suspends. Where the
+last message is changed, Ctrl-C leaves it as it was. The history file is the user's alone (0600),
+in the state folder ($XDG_STATE_HOME, else ~/.local/state), and keeps no line that carries a token.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -73,6 +73,12 @@ def _keys() -> KeyBindings:
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
+    return keys
+
+
+def _clearing() -> KeyBindings:
+    keys = _keys()
+
     @keys.add("c-c")
     @keys.add("<sigint>")  # Ctrl-C before the terminal gives keys instead of signals
     def clear(event: KeyPressEvent) -> None:
@@ -82,26 +88,31 @@ def _keys() -> KeyBindings:
 
 
 class Prompt:
-    """Asks for lines."""
+    """Asks for lines. `away`: whether there is no connection now."""
 
-    def __init__(self, talk: Conversation, history: Path | None = None) -> None:
+    def __init__(
+        self, talk: Conversation, away: Callable[[], bool], history: Path | None = None
+    ) -> None:
         self._talk = talk
+        self._away = away
         completer = CommandCompleter(lambda: talk.names, lambda: list(talk.chats))
         self._session: PromptSession[str] = PromptSession(
             history=open_history(history or history_file()),
             completer=completer,
             complete_while_typing=False,
             auto_suggest=AutoSuggestFromHistory(),
-            key_bindings=_keys(),
+            key_bindings=_clearing(),
             multiline=True,
+            enable_suspend=True,
             prompt_continuation=FormattedText([("", "  ")]),
             bottom_toolbar=self._toolbar,
             style=_STYLE,
             enable_history_search=False,
         )
         self._edit: PromptSession[str] = PromptSession(
-            history=InMemoryHistory(), key_bindings=_keys(), multiline=True, style=_STYLE
-        )
+            history=InMemoryHistory(), key_bindings=_keys(), multiline=True, enable_suspend=True,
+            style=_STYLE,
+        )  # fmt: skip
 
     def ask(self) -> str:
         """The next line, or lines. Raises EOFError when the person leaves."""
@@ -119,6 +130,10 @@ class Prompt:
     def _toolbar(self) -> str:
         facts = self._talk.facts
         who = f"{self._talk.username}@{self._talk.client.address}"
+        if self._away():
+            return one_line(f"{who} · not connected")
+        if not facts.known:
+            return one_line(f"{facts.model} · {who}")
         if facts.ctxid is None:
             return one_line(f"{who} · no context")
         used = f" · {facts.used}/{facts.size} tokens" if facts.size else ""

@@ -24,7 +24,7 @@ from infd_repl import access, commands, models, piped, problems
 from infd_repl.conversation import Conversation
 from infd_repl.interrupts import Interrupts
 from infd_repl.plain import one_line
-from infd_repl.problems import CUT, REPORTED, explain
+from infd_repl.problems import REPORTED, explain, why_cut
 from infd_repl.prompt import Prompt
 from infd_repl.terminal import undisturbed
 from infd_repl.view import View
@@ -47,10 +47,14 @@ class News:
     def __init__(self, view: View) -> None:
         self.away = False
         """Whether there is no connection now."""
+        self.talk: Conversation | None = None
+        """What is no longer known to be there when the connection is lost."""
         self._view = view
 
     def __call__(self, change: str) -> None:
         self.away = change != "back"
+        if self.away and self.talk is not None:
+            self.talk.doubt()
         self._view.notice(_NEWS[change])
 
 
@@ -61,7 +65,8 @@ class Repl:
         self.talk = talk
         self.view = view
         self._news = news
-        self._prompt = Prompt(talk)
+        news.talk = talk
+        self._prompt = Prompt(talk, lambda: news.away)
 
     def run(self) -> None:
         """Ask and answer until the person leaves."""
@@ -76,9 +81,12 @@ class Repl:
                 self._guarded(lambda line=line: self._handle(line))  # type: ignore[misc]
             except commands.Quit:
                 return
+            if not (self.talk.facts.known or self._news.away):
+                self.talk.refresh_soon()
 
     def edited(self, text: str) -> str:
         """The text as the person changes it; "" if they gave up."""
+        self.view.notice("Change the message: Enter sends it, Ctrl-C leaves it as it was.")
         return self._prompt.edit(text)
 
     def tell_context(self) -> None:
@@ -98,14 +106,24 @@ class Repl:
         except KeyboardInterrupt:
             self.view.end_line()
             if self._news.away:
-                self.view.notice("It is stopped when the daemon is there again. Ctrl-C: not so.")
+                self.view.notice(
+                    "The reply will be stopped as soon as the daemon can be reached again. Press "
+                    "Ctrl-C once more not to wait for that: then the reply goes on there."
+                )
             self._stop(stream, shown)
             self.view.notice("Stopped.")
         finally:
             self.view.end_line()
-        if stream.result is not None and stream.result.finish_reason == "length":
-            self.view.notice(CUT)
+        if why := self._why_cut(stream):
+            self.view.notice(why)
         self.talk.refresh()
+
+    def _why_cut(self, stream: Stream) -> str:
+        chat = self.talk.chat if self.talk.current is not None else None
+        if chat is None or not chat.is_reading(stream):
+            return why_cut(stream.result, problems.REPL)
+        most = chat.sampling.get("max_tokens")
+        return why_cut(stream.result, problems.REPL, size=chat.ctxsize, most=most)
 
     def _stop(self, stream: Stream, shown: int) -> None:
         chat = self.talk.chat
@@ -147,7 +165,7 @@ class Repl:
             try:
                 again()
             except REPORTED:
-                self.view.problem(_GONE.get(type(error)) or explain(error))
+                self.view.problem(_GONE.get(type(error)) or explain(error, problems.REPL))
                 raise
             work()
 
@@ -195,15 +213,18 @@ class Repl:
         except REPORTED as error:
             self.view.end_line()
             self.view.problem(explain(error, problems.REPL))
+            if isinstance(error, InfContextIdMismatch | InfSessionTokenMismatch):
+                self.talk.refresh_soon()
 
 
 def _choose(client: Client, wanted: str | None, view: View) -> str:
     names = models.accessible(client)
     found = wanted or models.only_one(client, names)
     while found is None:
-        view.line(f"Models: {', '.join(names)}")
-        answer = input("Which one? ").strip().removeprefix("/model ").strip()
-        found = answer if answer in names else None
+        listed = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+        view.line(f"Models: {listed}")
+        answer = input("Which one, by name or number? ").strip().removeprefix("/model ").strip()
+        found = models.picked(answer, names)
         if found is None and answer:
             view.line(f"There is no model {answer} for you.")
     return found

@@ -113,7 +113,7 @@ class View:
             payload = row.data_in if title == "in" else row.data_out
             if payload:
                 needed = row.data_required or title == "out"
-                entries.append(("DATA", "str", payload + ("" if needed else " (optional)")))
+                entries.append(("DATA", "str", payload + ("" if needed else "; optional")))
             if entries:
                 self.table((title, "type", ""), entries)
         if row.flag:
@@ -127,8 +127,8 @@ def _columns() -> int:
 
 
 def _described(key: Key) -> tuple[str, str, str]:
-    notes = [key.doc, str(key.range) if key.range else "", "(optional)" if key.optional else ""]
-    return key.name, str(key.kind), " ".join(note for note in notes if note)
+    notes = [key.doc, str(key.range) if key.range else "", "optional" if key.optional else ""]
+    return key.name, str(key.kind), "; ".join(note for note in notes if note)
 
 
 def _parallel(row: Operation, keys: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,8 @@ from infd_client import (
     InfModelNameMismatch,
     InfSessionTokenMismatch,
 )
+from infd_client._results import InfGetModelInfoResult, InfGetUserResult
+from infd_client.turns import fitting
 
 LONG = {"temp": 0.0, "max_tokens": 40}
 
@@ -188,6 +190,47 @@ def test_a_chat_finds_model_and_size_by_itself(client):
         chat.open()
     with client.chat(model="demo") as chat:
         assert client.inf_get_context_status(ctxid=chat.ctxid).ctxsize == chat.ctxsize
+
+
+@pytest.fixture
+def limited(client):
+    """A user whose contexts may have 100 tokens."""
+    limits = dict.fromkeys(("acclimit", "batch_set", "max_proc_threads", "proc_threads"), 1)
+    made = client.inf_create_new_user(username="small", ctxlength=100, authflags=[], **limits)
+    client.inf_modify_user_accept_models(username="small", model=["demo"])
+    yield {"username": "small", "token": made.acctok}
+    client.inf_delete_user(username="small", acctok=made.acctok)
+
+
+def test_a_chat_is_no_larger_than_its_user_may_have(daemon, limited):
+    with Client(daemon.host, daemon.port, **limited) as small:
+        small.login()
+        with small.chat(**LONG) as chat:
+            assert chat.send("My name is Ada.").read()
+            assert chat.ctxsize == 100
+
+
+async def test_nor_is_an_asynchronous_one(daemon, limited):
+    async with AsyncClient(daemon.host, daemon.port, **limited) as small:
+        await small.login()
+        async with small.chat(**LONG) as chat:
+            assert await (await chat.send("My name is Ada.")).read()
+            assert chat.ctxsize == 100
+
+
+@pytest.mark.parametrize(
+    ("free", "training", "ctxlength", "sizes"),
+    [
+        (9999, 8192, 9999, [4096, 2048, 1024, 512, 256]),
+        (9999, 1024, 600, [600, 300]),
+        (50, 1024, 9999, [256]),
+        (50, 1024, 100, [100]),
+        (9999, 0, 8, [32]),
+    ],
+)
+def test_sizes_that_a_chat_tries(free, training, ctxlength, sizes):
+    info = InfGetModelInfoResult(2000, {"BUDGET_FREE": free, "TRAINING_CONTEXT": training}, None)
+    assert fitting(info, InfGetUserResult(2000, {"CTXLENGTH": ctxlength}, None)) == sizes
 
 
 def test_polling_with_exec_next_ends_as_in_the_seed(client):

@@ -1,8 +1,8 @@
-"""Pauses between attempts to reconnect: at once, then growing, never past the total."""
+"""Pauses between attempts to reconnect: at once, growing, never past the total; what is told."""
 
 from __future__ import annotations
 
-from infd_client.retry import LONGEST_PAUSE, Retry
+from infd_client.retry import LONGEST_PAUSE, Changes, Retry
 
 
 def test_pauses_grow_and_end_with_the_total():
@@ -22,3 +22,14 @@ def test_pauses_grow_and_end_with_the_total():
 
 def test_no_time_no_attempt():
     assert Retry(0).pause(5.0) is None
+
+
+def test_back_is_told_once_and_only_after_a_loss():
+    told = []
+    changes = Changes(told.append)
+    changes.answered()
+    for change in ("lost", "away"):
+        changes.gone(change)
+    changes.answered()
+    changes.answered()
+    assert told == ["lost", "away", "back"]

@@ -35,8 +35,8 @@ def test_a_model_that_does_not_exist(tmp_path):
             terminal.ready()
             printed = said(terminal.answer("/clear"))
             assert "There is no context: the last try on nix was refused." in printed
-            assert "There is no model 'nix'" in printed
-            assert "/models lists the models, /model NAME takes another one" in printed
+            assert "There is no model 'nix'; /models lists what there is. /model NAME" in printed
+            assert printed.count("/models") == 1
             assert "a message makes one" not in printed
             assert "There is no context to drop here." in terminal.answer("/context drop")
             assert "Context 1 on demo" in terminal.answer("/model demo")
@@ -54,7 +54,11 @@ def test_a_budget_that_is_used_up(tmp_path):
     with scripted(tmp_path, handlers={"inf_create_context": full}) as (server, terminal):
         printed = said(terminal.answer("hi"))
         assert "9 of its 99" in printed
-        assert "/context new SIZE with a smaller SIZE takes less" in printed
+        assert "(/context lists yours here, /context drop ID frees one)" in printed
+        free = "a user may hold 80 tokens of its context budget, and ada holds 8 in all."
+        server.handlers["inf_create_context"] = refusing(2019, DETAIL=free)
+        printed = said(terminal.answer("hi"))
+        assert "/context new SIZE fits with SIZE from 32 to 72)" in printed
         del server.handlers["inf_create_context"]
         assert "Context 1 on scripted" in terminal.answer("/context new 9")
         terminal.leave()

@@ -11,6 +11,7 @@ from importlib import metadata
 import pytest
 from support.daemon import run
 from support.foreign import Foreigner
+from support.people import People
 from support.scripted_server import STOK, ScriptedServer, refusing
 
 from infd_protocol.operations import OPERATIONS
@@ -27,6 +28,28 @@ def daemon():
 @pytest.fixture
 def infc(daemon, tmp_path):
     return runner(f"infd://admin@{daemon.host}:{daemon.port}", daemon.admin, tmp_path)
+
+
+@pytest.fixture
+def users(daemon):
+    """Makes users who may use demo, with contexts of so many tokens."""
+    made = []
+    with People(daemon) as people:
+
+        def make(ctxlength):
+            made.append(people.user(CTXLENGTH=ctxlength, models=("demo",)))
+            return made[-1]
+
+        yield make
+        for person in made:
+            people.root.ok("inf_delete_user", USERNAME=person.username, ACCTOK=person.token)
+        people.root.ok("inf_destroy_session")
+
+
+def of(person, tmp_path):
+    """The infc of this person."""
+    url = f"infd://{person.username}@{person.daemon.host}:{person.daemon.port}"
+    return runner(url, person.token, tmp_path)
 
 
 def runner(url, token, tmp_path):
@@ -86,17 +109,28 @@ def test_ask(infc):
 
 
 def test_a_reply_that_was_cut_is_told_on_standard_error(infc):
-    for arguments, stdin in ((("ask", "Count from 1 to 12."), ""), ((), "Count from 1 to 12.\n")):
-        done = infc("--max-tokens", "5", *arguments, stdin=stdin)
-        assert done.returncode == 0
-        assert done.stdout.startswith("1, 2")
-        assert done.stderr.startswith("infc: The reply was cut")
+    options = {
+        ("--max-tokens", "5"): "at 5 tokens, which is max_tokens. --max-tokens N allows more.",
+        ("--context", "32"): "the context of 32 tokens is full. --context N makes a larger",
+        ("--context", "32", "--max-tokens", "30"): "the context of 32 tokens is full.",
+    }
+    for given, why in options.items():
+        for arguments, stdin in ((("ask", "Count from 1 to 12."), ""), ((), "Count to 12.\n")):
+            done = infc("--temp", "0", *given, *arguments, stdin=stdin)
+            assert done.returncode == 0
+            assert done.stdout.startswith("1, 2")
+            assert done.stderr.startswith("infc: The reply was cut")
+            assert why in done.stderr
+    full = infc("ask", "Count from 1 to 12. " * 9, "--context", "32")
+    refused(full, "(3005)", "(--context N makes a larger context)")
 
 
 def test_ask_refused(infc):
-    refused(infc("ask", "hi", "--model", "nope"), "INF_MODEL_NAME_MISMATCH (2004)", "nope")
+    listed = "'nope'; `infc call inf_get_program_models` lists what there is.\n"
+    refused(infc("ask", "hi", "--model", "nope"), "INF_MODEL_NAME_MISMATCH (2004)", listed)
     wrong = infc("ask", "hi", INFD_TOKEN="wrong token")
-    refused(wrong, "INF_AUTHORIZATION_FAILED (2008)", "with the access token in INFD_TOKEN.")
+    said = "(2008): The name or the access token is wrong. That was as admin at "
+    refused(wrong, said, "with the access token in INFD_TOKEN.")
     refused(infc("ask", "-", stdin=" \n"), "empty")
     refused(infc("ask", "-", stdin="\udcff\udcfe hi"), "not UTF-8")
     refused(infc("ask", "hi", "--context", "8"), "INF_INVALID_TOKEN_LIMIT (2006)")
@@ -111,6 +145,7 @@ def test_ask_refused(infc):
         (("--fly",), "infc: unknown option --fly; see: infc --help\n"),
         (("ask", "hi", "--fly"), "infc ask: unknown option --fly; see: infc ask --help\n"),
         (("ask",), "TEXT; see: infc ask --help"),
+        (("call",), "infc call: the following arguments are required: OP; see: infc call --help"),
         (("--context", "many"), "many"),
         (("shout", "hi"), "shout"),
     ],
@@ -155,12 +190,32 @@ def test_a_budget_that_is_used_up(tmp_path):
     with ScriptedServer(handlers={"inf_create_context": full}) as server:
         infc = runner(f"infd://ada@127.0.0.1:{server.port}", "ada's token", tmp_path)
         options = ("--model", "scripted", "--context", "50")
-        hint = "(--context N with a smaller N takes less)"
-        refused(infc("ask", "hi", *options), "9 of its 99", hint)
-        refused(infc(*options, stdin="hi\n"), hint)
+        # Nothing as small as that can be made.
+        for done in (infc("ask", "hi", *options), infc(*options, stdin="hi\n")):
+            refused(done, "9 of its 99")
+            assert "--context" not in done.stderr
         plain = infc("call", "inf_create_context", "MODEL=scripted", "CTXSIZE=50")
         refused(plain, "9 of its 99")
-        assert "--context" not in plain.stderr
+
+
+def test_a_budget_that_has_room_for_less(infc):
+    """What the daemon says is free is what the command says to take."""
+    left = "(--context N fits with N from 32 to 16384)"
+    refused(infc("ask", "hi", "--model", "demo", "--context", "20000"), "(2019)", left)
+    refused(infc("--model", "demo", "--context", "20000", stdin="hi\n"), left)
+    plain = infc("call", "inf_create_context", "MODEL=demo", "CTXSIZE=20000")
+    refused(plain, "(2019)")
+    assert "--context" not in plain.stderr
+
+
+def test_a_share_that_has_room_for_less(users, tmp_path):
+    ada, _ = users(9000), users(9000)
+    refused(of(ada, tmp_path)("ask", "hi", "--context", "9000"), "with N from 32 to 8192)")
+
+
+def test_a_user_with_small_contexts_needs_no_option(users, tmp_path):
+    said = "My name is Ada.\nWhat is my name?\n"
+    assert "Ada" in answered(of(users(100), tmp_path)(stdin=said))
 
 
 def test_call_prints_json_into_a_pipe(infc):
@@ -220,6 +275,13 @@ def test_help_from_the_table(name, capsys):
         assert row.name in said
     for key in OPERATIONS[name].takes if name else ():
         assert key.name in said
+
+
+def test_help_tells_range_and_option_apart_from_the_rest(infc):
+    said = " ".join(answered(infc("help", "inf_create_new_user")).split())
+    assert "temperature; 0: greedy; at least 0; optional REPEAT_N" in said
+    assert "above 0; optional" in said
+    assert "; optional out type" in said  # DATA
 
 
 def test_control_characters_reach_a_pipe_as_they_are_but_errors_are_made_harmless(tmp_path):

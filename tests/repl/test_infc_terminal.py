@@ -131,11 +131,41 @@ def test_the_token_is_asked_for_and_not_shown(daemon, tmp_path):
         terminal.child.send("admin\r")
         terminal.expect("Access token of admin: ")
         terminal.child.send("a wrong one\r")
-        assert "a wrong one" not in terminal.expect("Access token of admin: ")
+        printed = terminal.expect("Access token of admin: ")
+        assert "a wrong one" not in printed
+        assert "The name or the access token is wrong." in printed
         terminal.child.send(daemon.admin + "\r")
         assert daemon.admin not in terminal.expect("model demo")
         terminal.ready()
         terminal.leave()
+
+
+@pytest.mark.parametrize("arguments", [(), ("ask", "hi"), ("call", "inf_get_users")])
+def test_ctrl_c_at_the_question_for_the_token_ends_its_line(daemon, tmp_path, arguments):
+    url = f"infd://admin@{daemon.host}:{daemon.port}"
+    with at_terminal(url, None, tmp_path, *arguments) as terminal:
+        terminal.expect("Access token of admin: ")
+        terminal.child.send("\x03")
+        terminal.child.expect(pexpect.EOF)
+        assert ESCAPES.sub("", terminal.child.before).replace("^C", "") == "\r\n"
+        terminal.child.close()
+        assert terminal.child.exitstatus == 130
+
+
+def test_a_model_is_chosen_by_its_name_or_its_number(tmp_path):
+    with run(demo=False) as daemon:
+        url = f"infd://admin@{daemon.host}:{daemon.port}"
+        for answer, model in (("2", "twin"), ("demo", "demo")):
+            with at_terminal(url, daemon.admin, tmp_path) as terminal:
+                terminal.expect("Models: 1 demo, 2 twin")
+                terminal.expect("Which one, by name or number? ")
+                terminal.child.send("3\r")
+                terminal.expect("There is no model 3 for you.")
+                terminal.expect("Which one, by name or number? ")
+                terminal.child.send(answer + "\r")
+                terminal.expect(f"Model {model} is not loaded")
+                terminal.ready()
+                terminal.leave()
 
 
 def test_nobody_listens(tmp_path):

@@ -48,7 +48,7 @@ def test_a_signal_outside_comes_at_once_and_the_old_handler_comes_back() -> None
 def test_a_signal_at_the_prompt_clears_the_line_and_leaves_no_dead_prompt() -> None:
     """Ctrl-C comes so that is pressed before the terminal gives keys instead of signals."""
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
-        session: PromptSession[str] = PromptSession(key_bindings=prompt._keys(), multiline=True)
+        session: PromptSession[str] = PromptSession(key_bindings=prompt._clearing(), multiline=True)
 
         def interrupt() -> None:
             session.default_buffer.insert_text("this is never sent")

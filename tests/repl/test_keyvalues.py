@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from support.samples import SAMPLES
@@ -55,6 +56,21 @@ def test_values(word, name, value):
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a,b", ["a", "b"]),
+        (r"\n", ["\n"]),
+        (r"END,\n\n,\t", ["END", "\n\n", "\t"]),
+        (r"\\n,\d", [r"\n", r"\d"]),
+        (r'["a, b", "\n"]', ["a, b", "\n"]),
+        ("", []),
+    ],
+)
+def test_several_texts_that_end_a_reply(text, value):
+    assert parse_words(EXECUTE, [f"STOP={text}"]) == ({"STOP": value}, None)
+
+
+@pytest.mark.parametrize(
     ("word", "says"),
     [
         ("TEMP", "KEY=VALUE"),
@@ -63,11 +79,13 @@ def test_values(word, name, value):
         ("REPEAT_LF=maybe", "true or false"),
         ("MSGID=1,x", "MSGID must be an integer"),
         ("MSGID=[1", "JSON list"),
+        (r'STOP=["a\n"', r"""STOP must be a JSON list, such as ["a", "b"], not '["a\n"'."""),
+        ("MSGID=" + "[" * 99_999, "JSON list"),
         ("TEMPERATURE=1", "takes no key TEMPERATURE; it takes STOK, CTXID"),
     ],
 )
 def test_what_cannot_be_read_is_named(word, says):
-    with pytest.raises(ValueError, match=says.replace("[", r"\[")):
+    with pytest.raises(ValueError, match=re.escape(says)):
         parse_words(EXECUTE, [word])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from contextlib import contextmanager
 
@@ -14,20 +15,27 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]")
 
 
 class Terminal:
-    """`infc` on a pseudo-terminal."""
+    """`infc` on a pseudo-terminal. `shell`: as a job of a shell there, whose prompt is `PROMPT`."""
 
-    def __init__(self, url, token, home, *arguments, name="infd_repl"):
+    PROMPT = "the shell: "
+
+    def __init__(self, url, token, home, *arguments, name="infd_repl", shell=False):
         variables = {**os.environ, "INFD_URL": url, "XDG_STATE_HOME": str(home / "state"),
                      "XDG_CONFIG_HOME": str(home / "config"), "PROMPT_TOOLKIT_NO_CPR": "1",
-                     "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}  # fmt: skip
+                     "TERM": "xterm", "COLUMNS": "100", "LINES": "40", "PS1": self.PROMPT,
+                     "ENV": ""}  # fmt: skip
         variables.pop("INFD_TOKEN", None)
         if token is not None:
             variables["INFD_TOKEN"] = token
+        command = [sys.executable, "-W", "error", "-m", name, *arguments]
+        first, *rest = ["/bin/sh", "-i"] if shell else command
         self.child = pexpect.spawn(
-            sys.executable, ["-W", "error", "-m", name, *arguments], env=variables,
-            encoding="utf-8", timeout=60, dimensions=(40, 100),
+            first, rest, env=variables, encoding="utf-8", timeout=60, dimensions=(40, 100),
         )  # fmt: skip
         self.child.delaybeforesend = None
+        if shell:
+            self.expect(self.PROMPT)
+            self.child.send(shlex.join(command) + "\r")
 
     def expect(self, text):
         """Wait for this text; what came before it."""
