@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from infd.engine.options import MIN_CTXSIZE
 from infd_protocol.errors import InfInvalidParams, InfModelContextFull
 
 
@@ -88,7 +89,8 @@ class Budget:
             return (
                 f", and {user} holds {held} in all of its sessions together: {how_to_free(user)}."
             )
-        return "; other users hold the rest: try later, or a smaller CTXSIZE." if self.used else "."
+        smaller = ", or a smaller CTXSIZE" if self.free >= MIN_CTXSIZE else ""
+        return f"; other users hold the rest: try later{smaller}." if self.used else "."
 
     def _release(self, reservation: Reservation) -> None:
         if reservation not in self._live:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
+from support.worker_bench import HELLO, Bench
 
 from infd.engine import preparing
+from infd.engine import worker as workers
 from infd.engine.preparing import GRACE, PART, Preparing
+from infd.engine.prompt import build_prompt
+from infd.engine.swap import SwapFolder
+from infd.engine.worker import RunRequest
+
+HALF = RunRequest(HELLO, max_tokens=0)
+"""A run that only evaluates its prompt."""
 
 
 class Work:
@@ -93,3 +104,33 @@ async def test_who_took_much_waits_until_it_is_made_up_for(monkeypatch: pytest.M
         if n <= 2:
             assert now == pytest.approx(100.0 + 0.4 * n)
     assert took > 0.9 * PART * (now - 100.0)
+
+
+async def test_what_is_being_prepared_stays(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaving would wait for the end of it, and others for the leaving."""
+    folder = SwapFolder(tmp_path / "swap", 10**9)
+    folder.open()
+    held = await bench.worker(ctxsize=1024, swap=folder)
+    await bench.reply(held, HALF)
+    reached, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def held_up(*args: Any) -> list[int]:
+        loop.call_soon_threadsafe(reached.set)
+        gate.wait()
+        return build_prompt(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "build_prompt", held_up)
+        preparing = asyncio.ensure_future(held.prepare(RunRequest(HELLO)))
+        await reached.wait()
+        assert not await held.swap_out(unsaved=True)
+        preparing.cancel()
+        await asyncio.wait({preparing})
+        assert not await held.swap_out(unsaved=True)
+        gate.set()
+    # The next one is prepared behind it; then it can leave.
+    await bench.reply(held, HALF)
+    assert await held.swap_out()

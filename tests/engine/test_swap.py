@@ -8,16 +8,13 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.worker_bench import Bench, Reply
 
 from infd.engine import snapshot as snapshots
-from infd.engine import worker as workers
 from infd.engine.context import LlamaContext
 from infd.engine.errors import ContextError
-from infd.engine.prompt import build_prompt
 from infd.engine.snapshot import Snapshot
 from infd.engine.swap import Away, SwapFolder
 from infd.engine.worker import Aborted, Failed, RunRequest, Worker
@@ -372,30 +369,3 @@ async def test_without_memory_the_run_ends_and_the_context_stays_saved(
         expected.text,
         expected.finished.tokens_cached,
     )
-
-
-async def test_what_is_being_prepared_stays(
-    bench: Bench, folder_of_swaps: SwapFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Leaving would wait for the end of it, and others for the leaving."""
-    held = await begun(bench, "bpe", folder_of_swaps)
-    reached, gate = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-
-    def held_up(*args: Any) -> list[int]:
-        loop.call_soon_threadsafe(reached.set)
-        gate.wait()
-        return build_prompt(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(workers, "build_prompt", held_up)
-        preparing = asyncio.ensure_future(held.prepare(turn(4)))
-        await reached.wait()
-        assert not await held.swap_out(unsaved=True)
-        preparing.cancel()
-        await asyncio.wait({preparing})
-        assert not await held.swap_out(unsaved=True)
-        gate.set()
-    # The next one is prepared behind it; then it can leave.
-    await bench.reply(held, turn(2, most=0))
-    assert await held.swap_out()
