@@ -16,6 +16,8 @@ from support.daemon import Daemon, until
 from support.endless import TABLE, endless
 from support.raw_client import RawClient, Wire
 
+from infd.contexts.reply import MOST_STREAMS
+
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
@@ -66,17 +68,21 @@ def test_who_never_reads_stops_nobody(daemon: Daemon, client: RawClient) -> None
     """More comes for it than the kernel holds: its streams are held back in the context, and
     merge; the run ends, and others are served."""
     with RawClient(daemon, client.stok) as deaf:
-        ctxid = deaf.context("endless", 4000)
-        deaf.execute(ctxid, deaf.say(ctxid, "go"))
-        streams = [deaf.send("exec_next", CTXID=ctxid, OFFSET=0, STREAM=1) for _ in range(200)]
+        streams: list[tuple[int, int]] = []
+        for _ in range(12):
+            ctxid = deaf.context("endless", 4000)
+            deaf.execute(ctxid, deaf.say(ctxid, "go"))
+            keys = {"CTXID": ctxid, "OFFSET": 0, "STREAM": 1}
+            # But for one, which is to tell what they must be given.
+            streams += [(ctxid, deaf.send("exec_next", **keys)) for _ in range(MOST_STREAMS - 1)]
         own = client.context()
         assert "Ada" in client.ask(own, "My name is Ada.")[0]
-        whole, _ = client.reply(ctxid, 0)
-        for seq in streams:
+        wholes = {ctxid: client.reply(ctxid, 0)[0] for ctxid in {ctxid for ctxid, _ in streams}}
+        for ctxid, seq in streams:
             pieces = [deaf.read(seq)]
             while not pieces[-1].last:
                 pieces.append(deaf.read(seq))
-            assert "".join(piece.data or "" for piece in pieces) == whole
+            assert "".join(piece.data or "" for piece in pieces) == wholes[ctxid]
 
 
 def test_a_half_closed_connection_counts_as_lost(daemon: Daemon, client: RawClient) -> None:

@@ -8,7 +8,7 @@ import pytest
 from support.daemon import until
 from support.scripted_server import ScriptedServer, refusing
 
-from infd_client import Client, InfContextHalted
+from infd_client import Client, ConnectionLost, InfContextHalted
 from infd_repl import conversation
 from infd_repl.conversation import Conversation
 from infd_repl.repl import News, Repl
@@ -86,12 +86,21 @@ def test_a_context_that_is_found_to_be_gone(server: ScriptedServer, repl: Repl) 
     assert "scripted · context 1 · 5/99 tokens" in repl._prompt._toolbar()
 
 
+def reaches(client: Client) -> bool:
+    """Whether a call is answered: one that is made while the connection is given up fails."""
+    try:
+        client.inf_get_users()
+    except ConnectionLost:
+        return False
+    return True
+
+
 def test_while_the_daemon_is_away_and_after(server: ScriptedServer, repl: Repl) -> None:
     server.peers[0].cut()
     until(lambda: repl._news.away)
     assert f"ada@127.0.0.1:{server.port} · not connected" == repl._prompt._toolbar()
     server.handlers["inf_get_users"] = refusing(2000, USERNAME=[])
-    repl.talk.client.inf_get_users()
+    until(lambda: reaches(repl.talk.client))
     until(lambda: not repl._news.away)
     assert f"scripted · ada@127.0.0.1:{server.port}" == repl._prompt._toolbar()
     repl.talk.refresh()
