@@ -55,6 +55,7 @@ class Served:
 
     def memory(self, ctxsize: int, n_ubatch: int) -> dict[str, Any]:
         """See PlainSide.memory."""
+        n_ubatch = self._model.micro_batch(ctxsize, n_ubatch)
         context = LlamaContext(self._model, ctxsize=ctxsize, n_ubatch=n_ubatch)
         try:
             return {"bytes": context.memory.total}

@@ -95,7 +95,8 @@ class Engine(EngineState):
 
     @property
     def _n_ubatch(self) -> int:
-        return min(self.limits.batch or DEFAULT_BATCH, DEFAULT_BATCH)
+        most = min(self.limits.batch or DEFAULT_BATCH, DEFAULT_BATCH)
+        return self.model.micro_batch(self.ctxsize, most)
 
     @property
     def needs(self) -> int:

@@ -31,9 +31,12 @@ from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 CTX_PAD = 256
 # llama-kv-cells.h: position, shift and a set of 256 sequences for each cell.
 _CELL_BYTES = 64
-# A context of 2,048 tokens, 32 heads and micro-batches of 512: what the models that people run on
-# processors have. From there on memory counts for more than the speed of a token.
+# Attention scores of a context without flash attention: of 8,192 tokens, 32 heads and micro-batches
+# of 128. From there on memory counts for more than the speed of a token.
 _MOST_SCORE_BYTES = 128 * 1024 * 1024
+# Beyond this micro-batches are made smaller, but not below 128 tokens: so many evaluate a prompt as
+# fast as 512 do.
+_SCORE_BYTES, _MICRO_BATCH = 32 * 1024 * 1024, 128
 # Where flash attention pays because there is little else to compute: rows of a model, tokens of a
 # context.
 _TINY, _SHORT = 256, 1024
@@ -227,13 +230,14 @@ class Model:
         """Whether a context of this size uses it: as the options say, or by this rule.
         `together`: one of several that are computed in one call.
 
-        On processors it makes a prompt a fifth faster, and replies only near the beginning: a
-        1.1 B model on two threads (AVX2) makes 1.10 times as many tokens at a depth of 16, as many
-        at 250, 0.94 times as many at 1,024 and 0.85 at 2,048 (one thread: 0.69). But without it
-        the compute buffer holds every attention score, and llama.cpp takes no quantised cache. A
-        tiny model's time is that of the graph's nodes, of which it has fewer: the bundled one
-        makes 1.15 to 1.4 times the tokens to a depth of 500.
-        Not so in a batch, whose rows should round as they do alone. On a GPU it costs nothing.
+        On processors it makes replies slower, but near their beginning: a 1.1 B model on two
+        threads (AVX2) makes 1.08 times as many tokens at a depth of 16, 0.96 times as many at 200,
+        0.91 at 500 and 0.84 at 1,000; a prompt of 16 tokens takes 1.4 times as long at 1,000, one
+        of 256 0.97 times, one of 512 0.89. But without it the compute buffer holds every attention
+        score, and llama.cpp takes no quantised cache. A tiny model's time is that of the graph's
+        nodes, of which it has fewer: the bundled one makes 1.15 to 1.4 times the tokens to a depth
+        of 500. Not so in a batch, whose rows should round as they do alone. On a GPU it costs
+        nothing.
         """
         if self.flash_refused:
             return False
@@ -244,6 +248,14 @@ class Model:
         if not together and self.info.n_embd <= _TINY and padded(ctxsize) <= _SHORT:
             return True
         return self._score_bytes(ctxsize, n_ubatch) > _MOST_SCORE_BYTES
+
+    def micro_batch(self, ctxsize: int, most: int) -> int:
+        """Tokens of a prompt, at most `most`, that a context of its own computes in one graph."""
+        while most > _MICRO_BATCH and self._score_bytes(ctxsize, most) > _SCORE_BYTES:
+            if self.flash_attention(ctxsize, _MICRO_BATCH):
+                break
+            most = max(_MICRO_BATCH, most // 2)
+        return most
 
     def _score_bytes(self, ctxsize: int, n_ubatch: int) -> int:
         n_ctx = padded(ctxsize)

@@ -42,6 +42,7 @@ class PlainLoop:
         """Raises ContextError."""
         self._model = model
         params = lib.llama_context_default_params()
+        n_ubatch = model.micro_batch(n_ctx, n_ubatch)
         flash = model.flash_attention(n_ctx, n_ubatch)
         params.flash_attn_type = (
             lib.LLAMA_FLASH_ATTN_TYPE_AUTO if flash else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -135,8 +135,10 @@ async def _press(call: Call, loaded: LoadedModel) -> bool:
     if loaded.batch is not None:
         return False
     call.user_or_none = authorised(call)  # the limits as they are now
-    n_ubatch = call.daemon.quotas_for(loaded.model).of(call.user).limits.batch
-    need = loaded.model.bytes_for_context(call.keys["CTXSIZE"], min(n_ubatch, DEFAULT_BATCH))
+    batch = call.daemon.quotas_for(loaded.model).of(call.user).limits.batch
+    model, ctxsize = loaded.model, call.keys["CTXSIZE"]
+    n_ubatch = model.micro_batch(ctxsize, min(batch, DEFAULT_BATCH))
+    need = model.bytes_for_context(ctxsize, n_ubatch)
     return await call.daemon.residence.press(need)
 
 
