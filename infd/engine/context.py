@@ -87,13 +87,15 @@ def _memory(lines: list[tuple[int, str]]) -> ContextMemory:
     )
 
 
-def check_size(model: Model, ctxsize: int, n_ubatch: int, slots: int = 1) -> None:
+def check_size(
+    model: Model, ctxsize: int, n_ubatch: int, slots: int = 1, *, together: bool = False
+) -> None:
     """Refuse what cannot be: llama.cpp would spend minutes, and the machine's memory, on it.
 
     Raises ContextError."""
     if not 0 < ctxsize <= _MOST_TOKENS:
         raise ContextError(f"a context of {ctxsize} tokens: llama.cpp takes 1 to {_MOST_TOKENS}")
-    need = slots * model.bytes_for_context(ctxsize, n_ubatch)
+    need = slots * model.bytes_for_context(ctxsize, n_ubatch, together=together)
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if need > have:
         raise ContextError(
@@ -135,7 +137,7 @@ def create(
     if model.info.cannot_generate:
         raise ContextError(model.info.cannot_generate)
     together, slots = slots > 0, max(1, slots)
-    check_size(model, ctxsize, n_ubatch, slots)
+    check_size(model, ctxsize, n_ubatch, slots, together=together)
     params = lib.llama_context_default_params()
     flash = flash or model.flash_attention(ctxsize, n_ubatch, together=together)
     if not flash:

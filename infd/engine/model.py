@@ -31,11 +31,11 @@ from infd.engine.vocabulary import VOCAB_NONE, Vocabulary
 CTX_PAD = 256
 # llama-kv-cells.h: position, shift and a set of 256 sequences for each cell.
 _CELL_BYTES = 64
-# Attention scores of a context without flash attention: of 8,192 tokens, 32 heads and micro-batches
-# of 128. From there on memory counts for more than the speed of a token.
-_MOST_SCORE_BYTES = 128 * 1024 * 1024
-# Beyond this micro-batches are made smaller, but not below 128 tokens: so many evaluate a prompt as
-# fast as 512 do.
+# A context of 2,048 tokens, 32 heads and prompts of 512: what the models that people run on
+# processors have. Longer ones have longer prompts.
+_MOST_SCORE_BYTES, _LONG_PROMPT = 128 * 1024 * 1024, 512
+# Beyond so many bytes of scores micro-batches are made smaller, but not below 128 tokens: so many
+# evaluate a prompt as fast as 512 do.
 _SCORE_BYTES, _MICRO_BATCH = 32 * 1024 * 1024, 128
 # Where flash attention pays because there is little else to compute: rows of a model, tokens of a
 # context.
@@ -202,8 +202,9 @@ class Model:
         """Whether this token ends a reply."""
         return token in self.end_tokens
 
-    def bytes_for_context(self, ctxsize: int, n_ubatch: int) -> int:
+    def bytes_for_context(self, ctxsize: int, n_ubatch: int, *, together: bool = False) -> int:
         """An estimate, from above, of what a context will take; llama.cpp says it exactly later.
+        `together`: one of several that are computed in one call.
 
         Keys and values of every layer in the cache's type, llama.cpp's books on each cell, and
         the compute buffer, whose largest parts are the attention scores (none with flash
@@ -218,7 +219,7 @@ class Model:
         rows = min(n_ubatch, n_ctx)
         # 8 * n_ctx: the attention mask in 32 and in 16 bits, and the copy made on its way.
         compute = rows * (4 * (4 * info.n_embd + 2 * ff) + 8 * n_ctx) + 4 * info.n_vocab
-        if not self.flash_attention(ctxsize, n_ubatch):
+        if not self.flash_attention(ctxsize, n_ubatch, together=together):
             compute += self._score_bytes(ctxsize, n_ubatch)
         if self.on_gpu:
             # The same buffers lie at both ends of the bus; and whether its flash attention takes
@@ -231,13 +232,13 @@ class Model:
         `together`: one of several that are computed in one call.
 
         On processors it makes replies slower, but near their beginning: a 1.1 B model on two
-        threads (AVX2) makes 1.08 times as many tokens at a depth of 16, 0.96 times as many at 200,
-        0.91 at 500 and 0.84 at 1,000; a prompt of 16 tokens takes 1.4 times as long at 1,000, one
-        of 256 0.97 times, one of 512 0.89. But without it the compute buffer holds every attention
-        score, and llama.cpp takes no quantised cache. A tiny model's time is that of the graph's
-        nodes, of which it has fewer: the bundled one makes 1.15 to 1.4 times the tokens to a depth
-        of 500. Not so in a batch, whose rows should round as they do alone. On a GPU it costs
-        nothing.
+        threads (AVX2) makes 1.08 times as many tokens at a depth of 16, 1.03 times as many at 128,
+        0.96 at 200, 0.91 at 500 and 0.84 at 1,000; a prompt of 16 tokens takes 1.4 times as long
+        at 1,000, one of 256 0.97 times, one of 512 0.89. Without it the compute buffer holds every
+        attention score, and llama.cpp takes no quantised cache. A tiny model's time is that of the
+        graph's nodes, of which it has fewer: the bundled one makes 1.15 to 1.4 times the tokens to
+        a depth of 500. Not so in a batch, whose rows should round as they do alone. On a GPU it
+        costs nothing.
         """
         if self.flash_refused:
             return False
@@ -247,13 +248,14 @@ class Model:
             return True
         if not together and self.info.n_embd <= _TINY and padded(ctxsize) <= _SHORT:
             return True
-        return self._score_bytes(ctxsize, n_ubatch) > _MOST_SCORE_BYTES
+        rows = n_ubatch if together else max(n_ubatch, _LONG_PROMPT)
+        return self._score_bytes(ctxsize, rows) > _MOST_SCORE_BYTES
 
     def micro_batch(self, ctxsize: int, most: int) -> int:
         """Tokens of a prompt, at most `most`, that a context of its own computes in one graph."""
+        if self.flash_attention(ctxsize, most):
+            return most
         while most > _MICRO_BATCH and self._score_bytes(ctxsize, most) > _SCORE_BYTES:
-            if self.flash_attention(ctxsize, _MICRO_BATCH):
-                break
             most = max(_MICRO_BATCH, most // 2)
         return most
 
