@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from infd.engine.context import LlamaContext
-from infd.engine.library import lib, shared
+from infd.engine.library import lib
 from infd.engine.model import Model
 
 _LEAST_TEMP = 1e-6
@@ -197,11 +197,10 @@ class Sampler:
             lib.llama_sampler_free(chain)
 
 
-_llama = shared("llama")
-assert _llama is not None
 # The package's own function makes a pointer object of each address.
-_logits_at = _llama.llama_get_logits_ith
-_logits_at.argtypes, _logits_at.restype = (ctypes.c_void_p, ctypes.c_int32), ctypes.c_void_p
+_logits_at = ctypes.cast(
+    lib.llama_get_logits_ith, ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
+)
 
 
 class _Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 
 
@@ -21,13 +22,15 @@ class Finder:
         heads = sorted({spelled[:2] for spelled in self._known})
         self._head = re.compile(f"(?={'|'.join(map(re.escape, heads))})") if heads else None
 
-    def find(self, text: str, start: int = 0) -> Iterator[tuple[int, int]]:
-        """(start, end) of every occurrence from `start` on, overlapping ones too; of those that
-        begin together the shortest first."""
+    def find(
+        self, text: str, start: int = 0, stop: int = sys.maxsize
+    ) -> Iterator[tuple[int, int]]:
+        """(start, end) of every occurrence whose beginning lies from `start` to before `stop`,
+        overlapping ones too; of those that begin together the shortest first."""
         if self._head is None:
             return
         known, sizes, length = self._known, self._sizes, len(text)
-        for match in self._head.finditer(text, start):
+        for match in self._head.finditer(text, start, stop):
             at = match.start()
             for size in sizes[text[at]]:
                 end = at + size
@@ -38,7 +41,8 @@ class Finder:
         """Whether one begins at `at`, and no other one reaches from before into it, or out of the
         longest one there."""
         end = -1
-        for start, stop in self.find(text[: at + 2 * self.longest], max(0, at - self.longest)):
+        reach = self.longest
+        for start, stop in self.find(text, max(0, at - reach), at + 2 * reach):
             if start == at:
                 end = stop
             elif start < at < stop or at < start < end < stop:

@@ -92,8 +92,7 @@ class Worker:
         self._renderer = renderer
         self._scheduler = scheduler
         self._preparing = Preparing() if preparing is None else preparing
-        self._preparations = 0
-        """How many are under way: one, or none."""
+        self._in_preparation = False
         self._prepared_in = 0.0
         """Seconds of processor time that the latest preparation took."""
         self._batch = batch
@@ -156,11 +155,11 @@ class Worker:
     async def _begin_preparing(self, request: RunRequest | Callable[[], RunRequest]) -> Prepared:
         self._prepared_in = 0.0
         asked = request() if callable(request) else request
-        self._preparations += 1
+        self._in_preparation = True
         try:
             return await self._there(self._preparer).call(partial(self._prepare, asked))
         finally:
-            self._preparations -= 1
+            self._in_preparation = False
 
     def _charge(self) -> float:
         self._scheduler.charge(self._engine.share, self._prepared_in)
@@ -221,7 +220,7 @@ class Worker:
             await asyncio.wait({self._swapping})
         if self._closing or self._border is None or self._run is not None or self.failed:
             return False
-        if self._preparations:  # it would wait for its end; the context may have been cleared
+        if self._in_preparation:  # it would wait for its end; the context may have been cleared
             return False
         if self._engine.swap is None or self._engine.asleep:
             return False

@@ -6,14 +6,9 @@ from support.daemon import run
 from support.endless import TABLE, endless
 from support.restart import restart
 from support.scripted_server import Cut
-from support.terminal import at_terminal, scripted
+from support.terminal import at_terminal, said, scripted
 
 WILL_BE_STOPPED = "will be stopped as soon as the daemon can be reached again."
-
-
-def said(printed):
-    """What is printed, whatever the lines it is broken into."""
-    return " ".join(printed.split())
 
 
 def test_a_daemon_that_is_killed_and_started_again(tmp_path):

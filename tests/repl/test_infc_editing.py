@@ -4,28 +4,7 @@ from __future__ import annotations
 
 import pexpect
 import pytest
-from support.daemon import run
-from support.terminal import at_terminal
-
-
-@pytest.fixture(scope="module")
-def daemon():
-    with run() as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def repl(daemon, tmp_path):
-    url = f"infd://admin@{daemon.host}:{daemon.port}"
-    with at_terminal(url, daemon.admin, tmp_path, "--temp", "0") as terminal:
-        terminal.expect("model demo")
-        terminal.ready()
-        yield terminal
-
-
-def said(printed):
-    """What is printed, whatever the lines it is broken into."""
-    return " ".join(printed.split())
+from support.terminal import at_terminal, said
 
 
 def test_texts_that_end_a_reply(repl):

@@ -13,21 +13,6 @@ from support.scripted_server import Cut, ScriptedServer, refusing
 from support.terminal import ESCAPES, at_terminal, scripted
 
 
-@pytest.fixture(scope="module")
-def daemon():
-    with run() as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def repl(daemon, tmp_path):
-    url = f"infd://admin@{daemon.host}:{daemon.port}"
-    with at_terminal(url, daemon.admin, tmp_path, "--temp", "0") as terminal:
-        terminal.expect("model demo")
-        terminal.ready()
-        yield terminal
-
-
 def test_a_talk(repl):
     repl.answer("My name is Ada.")
     assert "Ada" in repl.answer("What is my name?")

@@ -82,3 +82,8 @@ def scripted(tmp_path, **script):
         with at_terminal(url, "ada's token", tmp_path, "--context", "99") as terminal:
             terminal.ready()
             yield server, terminal
+
+
+def said(printed):
+    """What is printed, whatever the lines it is broken into."""
+    return " ".join(printed.split())

@@ -1,0 +1,22 @@
+"""A daemon for a file's tests, and infc at a terminal on it."""
+
+from __future__ import annotations
+
+import pytest
+from support.daemon import run
+from support.terminal import at_terminal
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with run() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def repl(daemon, tmp_path):
+    url = f"infd://admin@{daemon.host}:{daemon.port}"
+    with at_terminal(url, daemon.admin, tmp_path, "--temp", "0") as terminal:
+        terminal.expect("model demo")
+        terminal.ready()
+        yield terminal
