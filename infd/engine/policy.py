@@ -14,7 +14,7 @@ the policy is asked anything, and a run that keeps its threads costs nothing.
   computed while nobody else waited; who gets less than its part because of its own limit has at
   most `CREDIT` seconds to its favour.
 - A user's place that is `AHEAD` of another of its that computes waits for that one, as long as
-  other users' places want the core.
+  other users' places want the core; of several such places the one least ahead goes first.
 - Everybody who waits gets one thread before anybody gets a team: single threads beside each other
   do more than a team of as many. What is left over widens teams, the least served first.
 - No core is idle while a place waits that may use it.
@@ -250,9 +250,9 @@ class Policy:
             eligible = [p for p in waiting if p.waiting and self._room(p) > 0]
             if not eligible:
                 return
+            place = eligible[0]
             if len(eligible) > 1:
-                eligible = [p for p in eligible if not self._ahead(p)] or eligible
-            place = min(eligible, key=_rank)
+                place = min(eligible, key=lambda p: (self._lead(p), *_rank(p)))
             place.waiting = False
             place.began = now
             place.calls = 1
@@ -265,15 +265,17 @@ class Policy:
             self._virtual = max(self._virtual, place.least.virtual)
             self._take(place)
 
-    def _ahead(self, place: Place) -> bool:
-        """Whether it was served so much more than another of its user's that computes now, that
-        its user's next core is rather waited for."""
+    def _lead(self, place: Place) -> float:
+        """How much more it was served than another of its user's that computes now, in seconds,
+        if that is so much that its user's next core is rather waited for; else 0."""
         share = place.least
-        return bool(share.in_use) and any(
-            place.virtual > other.virtual + AHEAD
-            for other in self.running
-            if other.least is share and not other.background
+        if not share.in_use:
+            return 0.0
+        least = min(
+            (p.virtual for p in self.running if p.least is share and not p.background),
+            default=place.virtual,
         )
+        return place.virtual - least if place.virtual > least + AHEAD else 0.0
 
     def _widen(self, places: list[Place]) -> None:
         """Give what is free to teams; it stays free for one that computes and was served less."""

@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infd.engine import scheduler as module
@@ -154,6 +154,10 @@ USERS = st.lists(
 """Of each user: MAX_PROC_THREADS, and the calls of its contexts."""
 
 
+# Of two users each has a context that was served more than its other one: which of them waits?
+@example(cores=4, users=[(0, [0.125]), (2, [0.125, 0.005]), (2, [0.051, 0.005])])
+@example(cores=4, users=[(2, [0.005, 0.148]), (2, [0.005, 0.175]), (0, [0.005, 0.155])])
+@example(cores=3, users=[(2, [0.163, 0.0052]), (3, [0.0052, 0.0313])])
 @given(cores=st.integers(1, 4), users=USERS)
 @settings(max_examples=40)
 def test_cores_are_shared_max_min_between_users_then_between_their_contexts(
