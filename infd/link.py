@@ -124,12 +124,16 @@ class Link(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Handle every frame that is complete, and send the answers in one write."""
+        turns, whose = self.daemon.turns, self.whose
+        if not (self._pumping or self._queued) and turns.wait(whose):
+            self._queue()
         if self._pumping or self._queued:
             self._listen()
             return
         self._pumping = True
         connection = self._connection
-        until = 0.0
+        began = _now()
+        until = began + SLICE
         while not self._deaf:
             event = connection.next_event()
             if event is None:
@@ -141,21 +145,22 @@ class Link(asyncio.Protocol):
                 self._refused(event)
             if not connection.mid_frame:
                 break
-            now = _now()
-            if not until:
-                until = now + SLICE
-            elif now >= until:
-                self._queued = True
-                self.daemon.turns.add(self)
+            if _now() >= until:
+                self._queue()
                 break
         self._pumping = False
         self._flush()
+        turns.charge(whose, _now() - began)
         self._listen()
         if connection.state is State.CLOSED and self._transport is not None:
             self._transport.close()
         elif connection.mid_frame and not self._deaf and self._frame_timer is None:
             seconds = self.daemon.config.frame_seconds
             self._frame_timer = self._loop.call_later(seconds, self._frame_late)
+
+    def _queue(self) -> None:
+        self._queued = True
+        self.daemon.turns.add(self)
 
     def go_on(self) -> None:
         """It is its turn to have more requests handled."""

@@ -1,8 +1,12 @@
 """Whose requests are handled next, when connections have more of them than are handled in one go.
 
 Rules: one connection at a time, a slice each, in the order of users and of a user's connections;
-what others send meanwhile is handled between the slices. While something computes, a slice is
-followed by as long a pause: the loop holds the interpreter, which the computing threads need too.
+what others send meanwhile is handled between the slices. While something computes,
+
+- a slice is followed by as long a pause: the loop holds the interpreter, which the computing
+  threads need too;
+- whose requests took more than `PART` of a core for long waits until they have not. Nobody else's
+  do: the loop's time is nowhere else divided among users.
 """
 
 from __future__ import annotations
@@ -12,6 +16,13 @@ from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
+
+# Of a core, in the long run; and what may be taken in advance, in seconds.
+PART, GRACE = 0.25, 0.25
+# Seconds between two looks whether something still computes.
+LOOK = 0.05
+# Users and addresses that are remembered before those who are even are forgotten.
+_MANY = 1024
 
 
 class Taker(Protocol):
@@ -32,25 +43,52 @@ class Turns:
         self._busy = busy
         self._waiting: dict[str, deque[Taker]] = {}
         self._scheduled = False
+        self._held: asyncio.TimerHandle | None = None
+        """The next look, when all who wait took too much."""
+        self._even: dict[str, float] = {}
+        """When what was taken is made up for, on the clock of perf_counter."""
 
     def add(self, taker: Taker) -> None:
         """Let it have a turn."""
         self._waiting.setdefault(taker.whose, deque()).append(taker)
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+            self._scheduled = False
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._next)
 
+    def charge(self, whose: str, seconds: float) -> None:
+        """Somebody's requests were handled for so long."""
+        now = perf_counter()
+        even = self._even
+        even[whose] = max(even.get(whose, 0.0), now) + seconds / PART
+        if len(even) > _MANY:
+            self._even = {who: at for who, at in even.items() if at > now}
+
+    def wait(self, whose: str) -> float:
+        """Seconds for which somebody's requests should wait now."""
+        wait = self._even.get(whose, 0.0) - perf_counter() - GRACE / PART
+        return wait if wait > 0 and self._busy() else 0.0
+
     def _next(self) -> None:
-        began = perf_counter()
-        whose = next(iter(self._waiting))
+        self._held = None
+        loop = asyncio.get_running_loop()
+        waits = {whose: self.wait(whose) for whose in self._waiting}
+        whose = next((whose for whose, wait in waits.items() if not wait), None)
+        if whose is None:
+            self._held = loop.call_later(min(LOOK, *waits.values()), self._next)
+            return
         theirs = self._waiting.pop(whose)
         taker = theirs.popleft()
         if theirs:
             self._waiting[whose] = theirs  # behind the others
+        began = perf_counter()
         try:
             taker.go_on()
         finally:
             self._scheduled = bool(self._waiting)
             if self._scheduled:
                 pause = perf_counter() - began if self._busy() else 0.0
-                asyncio.get_running_loop().call_later(pause, self._next)
+                loop.call_later(pause, self._next)

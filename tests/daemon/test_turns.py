@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from infd.turns import Turns
+from infd.turns import GRACE, PART, Turns
 
 
 class Taker:
@@ -72,3 +72,22 @@ async def test_a_turn_that_fails_ends_nobody_elses() -> None:
     taker = Taker(turns, "ada", "ada", 1, told)
     await taker.over.wait()
     assert failures == ["broken"]
+
+
+async def test_who_took_too_much_waits_while_something_computes() -> None:
+    told: list[str] = []
+    busy = True
+    turns = Turns(lambda: busy)
+    turns.charge("ada", GRACE / 2)
+    turns.charge("bob", 1000 * PART)
+    assert turns.wait("ada") == turns.wait("eve") == 0.0
+    assert 990 < turns.wait("bob") < 1000
+    bob = Taker(turns, "bob", "bob", 2, told)
+    for _ in range(2):  # also when bob's next look is arranged already
+        ada = Taker(turns, "ada", "ada", 2, told)
+        await ada.over.wait()
+    assert told == ["ada"] * 4
+    busy = False
+    await bob.over.wait()
+    assert told[4:] == ["bob"] * 2
+    assert turns.wait("bob") == 0.0
