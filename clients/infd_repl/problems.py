@@ -58,14 +58,9 @@ def _says(text: str, *unless: str) -> Hint:
 
 
 def _room(error: InfdError) -> int:
-    """Tokens that a smaller context may have; 0 if none fits. They stand only in the sentence."""
-    if found := re.search(r" has (\d+) of its \d+ tokens of context left", error.detail):
-        left = int(found[1])
-    elif found := re.search(r" may hold (\d+) tokens .* holds (\d+) ", error.detail):
-        left = int(found[1]) - int(found[2])
-    else:
-        left = 0
-    return left if left >= ACCEPTED else 0
+    """Tokens that a smaller context may have; 0 if none fits, or an older daemon does not say."""
+    left = error.keys.get("LIMIT")
+    return left if type(left) is int and left >= ACCEPTED else 0
 
 
 def _smaller(error: InfdError) -> str:

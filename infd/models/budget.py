@@ -62,20 +62,26 @@ class Budget:
         """Take `ctxsize` tokens for a context of `user`.
 
         `sharers`: how many users who are no superusers reach the model. Raises
-        InfModelContextFull, or UserShareFull when it is the user's own share that is used up.
+        InfModelContextFull, or UserShareFull when it is the user's own share that is used up; LIMIT
+        says how many tokens the user could take.
         """
         held = self._by_user[user]
+        shares = not user_is_super and sharers > 1
+        allowed = int(self.size * self._share) if shares else self.size
+        fits = max(0, min(self.free, allowed - held))
+        limit = fits if fits >= MIN_CTXSIZE else 0
         if ctxsize > self.free:
             raise InfModelContextFull(
                 f"Model {self.name} has {self.free} of its {self.size} tokens of context left"
-                + self._whose(user, held)
+                + self._whose(user, held),
+                LIMIT=limit,
             )
-        allowed = int(self.size * self._share)
-        if not user_is_super and sharers > 1 and held + ctxsize > allowed:
+        if held + ctxsize > allowed:
             raise UserShareFull(
                 f"Others use model {self.name} too: a user may hold {allowed} tokens of its "
                 f"context budget, and {user} holds {held} in all of its sessions together"
-                + (f": {how_to_free(user)}." if held else ".")
+                + (f": {how_to_free(user)}." if held else "."),
+                LIMIT=limit,
             )
         self.used += ctxsize
         self._by_user[user] += ctxsize

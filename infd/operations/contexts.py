@@ -60,7 +60,8 @@ def _check(call: Call) -> LoadedModel:
         raise InfInvalidParams(f"Model {name}: {loaded.model.info.cannot_generate}.")
     if ctxsize > user.ctxlength:
         raise InfUserContextLengthExceeded(
-            f"CTXSIZE {ctxsize} is above the user's limit CTXLENGTH {user.ctxlength}."
+            f"CTXSIZE {ctxsize} is above the user's limit CTXLENGTH {user.ctxlength}.",
+            LIMIT=user.ctxlength,
         )
     return loaded
 
@@ -71,7 +72,8 @@ def _reserve(call: Call, loaded: LoadedModel) -> Reservation:
     if len(daemon.sessions.contexts_of(user.username)) >= limit:
         raise UserShareFull(
             f"User {user.username} has {limit} contexts in all of its sessions together, the most "
-            f"that max_contexts_per_user allows: {how_to_free(user.username)}."
+            f"that max_contexts_per_user allows: {how_to_free(user.username)}.",
+            LIMIT=0,
         )
     sharers = sum(
         not other.is_super and other.reaches(loaded.name) for other in daemon.accounts.users()

@@ -58,8 +58,11 @@ def test_the_order_of_creating(people: People) -> None:
         client.refused(2006, op, MODEL="twin", CTXSIZE=31)
         client.refused(2006, op, MODEL="demo", CTXSIZE=0)
         client.refused(2004, op, MODEL="twin", CTXSIZE=4_000_000_000)
-        client.refused(2020, op, MODEL="demo", CTXSIZE=BUDGET * 2 + 1)
-        client.refused(2019, op, MODEL="demo", CTXSIZE=BUDGET * 2)
+        too_long = client.refused(2020, op, MODEL="demo", CTXSIZE=BUDGET * 2 + 1)
+        assert too_long.keys["LIMIT"] == BUDGET * 2
+        full = client.refused(2019, op, MODEL="demo", CTXSIZE=BUDGET * 2)
+        fits = client.ok(op, MODEL="demo", CTXSIZE=full.keys["LIMIT"])
+        client.ok("inf_destroy_context", CTXID=fits.keys["CTXID"])
     people.root.refused(2004, op, MODEL="nowhere", CTXSIZE=64)
 
 
@@ -126,6 +129,7 @@ def test_a_user_holds_no_more_than_its_share() -> None:
         people.root.context(size=32)
         answer = people.root.refused(2019, "inf_create_context", MODEL="demo", CTXSIZE=32)
         assert "3 contexts" in answer.keys["DETAIL"]
+        assert answer.keys["LIMIT"] == 0
         assert "inf_end_sessions with USERNAME=admin" in answer.keys["DETAIL"]
 
 

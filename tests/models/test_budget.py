@@ -60,10 +60,12 @@ def test_who_is_refused_learns_whose_contexts_are_counted_and_how_to_end_them() 
     with pytest.raises(InfModelContextFull) as none:
         take(budget, 1001, sharers=1)
     assert str(none.value.detail).endswith("1000 of its 1000 tokens of context left.")
+    assert none.value.keys == {"LIMIT": 1000}
     take(budget, 700, sharers=1)
-    for size, sharers in ((400, 1), (1, 2)):
+    for size, sharers, fits in ((400, 1, 300), (1, 2, 0)):
         with pytest.raises(InfModelContextFull) as own:
             take(budget, size, sharers=sharers)
+        assert own.value.keys == {"LIMIT": fits}
         assert "ada holds 700" in own.value.detail
         assert "in all of its sessions" in own.value.detail
         assert "inf_end_sessions with USERNAME=ada" in own.value.detail

@@ -50,13 +50,13 @@ def test_a_model_that_does_not_exist(tmp_path):
 
 
 def test_a_budget_that_is_used_up(tmp_path):
-    full = refusing(2019, DETAIL="Model scripted has 9 of its 99 tokens of context left.")
+    full = refusing(2019, DETAIL="Model scripted has 9 of its 99 tokens of context left.", LIMIT=9)
     with scripted(tmp_path, handlers={"inf_create_context": full}) as (server, terminal):
         printed = said(terminal.answer("hi"))
         assert "9 of its 99" in printed
         assert "(/context lists yours here, /context drop ID frees one)" in printed
         free = "a user may hold 80 tokens of its context budget, and ada holds 8 in all."
-        server.handlers["inf_create_context"] = refusing(2019, DETAIL=free)
+        server.handlers["inf_create_context"] = refusing(2019, DETAIL=free, LIMIT=72)
         printed = said(terminal.answer("hi"))
         assert "/context new SIZE fits with SIZE from 32 to 72)" in printed
         del server.handlers["inf_create_context"]

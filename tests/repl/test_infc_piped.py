@@ -186,7 +186,7 @@ def test_version(infc):
 
 
 def test_a_budget_that_is_used_up(tmp_path):
-    full = refusing(2019, DETAIL="Model scripted has 9 of its 99 tokens of context left.")
+    full = refusing(2019, DETAIL="Model scripted has 9 of its 99 tokens of context left.", LIMIT=9)
     with ScriptedServer(handlers={"inf_create_context": full}) as server:
         infc = runner(f"infd://ada@127.0.0.1:{server.port}", "ada's token", tmp_path)
         options = ("--model", "scripted", "--context", "50")
