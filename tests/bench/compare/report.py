@@ -171,8 +171,9 @@ def section(about: dict[str, Any], found: Found, models: dict[str, str], plot: s
            "llama-server ran on a build of its own from the same sources. " if same is False
            else "llama-server was not there. ")
         + f"Each had {about['cores']} threads, greedy sampling, the same tokens, and its own "
-        "defaults beyond that; llama-cpp-python's server computes one request at a time. Beside a "
-        "stream, the prompt of 4,000 tokens was aborted after the first 224, whose speed is given. "
+        "defaults beyond that, but infd batched had flash attention, as llama-server has it of "
+        "itself; llama-cpp-python's server computes one request at a time. Beside a stream, the "
+        "prompt of 4,000 tokens was aborted after the first 224, whose speed is given. "
         "Every figure, flag and version: [comparison.json](tests/bench/comparison.json)."
     ]  # fmt: skip
     if plot:
