@@ -1,12 +1,12 @@
 """Whose requests are handled next, when connections have more of them than are handled in one go.
 
 Rules: one connection at a time, a slice each, in the order of users and of a user's connections;
-what others send meanwhile is handled between the slices. While something computes,
+what others send meanwhile is handled between the slices. While something computes a slice is
+followed by as long a pause: the loop holds the interpreter, which the computing threads need too.
 
-- a slice is followed by as long a pause: the loop holds the interpreter, which the computing
-  threads need too;
-- whose requests took more than `PART` of a core for long waits until they have not. Nobody else's
-  do: the loop's time is nowhere else divided among users.
+Whose requests took more than `PART` of a core for long waits until they have not, as long as
+something computes or somebody else asks for anything: the loop's time is nowhere else divided
+among users. One request is never divided, so its time is what others may have to wait for.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from time import perf_counter
 from typing import Protocol
 
 # Of a core, in the long run; and what may be taken in advance, in seconds.
 PART, GRACE = 0.25, 0.25
-# Seconds between two looks whether something still computes.
-LOOK = 0.05
+# Seconds for which who asked for anything is there, and between two looks whether anybody is.
+THERE, LOOK = 1.0, 0.05
 # Users and addresses that are remembered before those who are even are forgotten.
 _MANY = 1024
 
@@ -47,6 +48,9 @@ class Turns:
         """The next look, when all who wait took too much."""
         self._even: dict[str, float] = {}
         """When what was taken is made up for, on the clock of perf_counter."""
+        self._latest, self._latest_at = "", -inf
+        """Who was handled last, and when; and who else before."""
+        self._other_at = -inf
 
     def add(self, taker: Taker) -> None:
         """Let it have a turn."""
@@ -62,6 +66,9 @@ class Turns:
     def charge(self, whose: str, seconds: float) -> None:
         """Somebody's requests were handled for so long."""
         now = perf_counter()
+        if whose != self._latest:
+            self._other_at, self._latest = self._latest_at, whose
+        self._latest_at = now
         even = self._even
         even[whose] = max(even.get(whose, 0.0), now) + seconds / PART
         if len(even) > _MANY:
@@ -69,8 +76,12 @@ class Turns:
 
     def wait(self, whose: str) -> float:
         """Seconds for which somebody's requests should wait now."""
-        wait = self._even.get(whose, 0.0) - perf_counter() - GRACE / PART
-        return wait if wait > 0 and self._busy() else 0.0
+        now = perf_counter()
+        wait = self._even.get(whose, 0.0) - now - GRACE / PART
+        if wait <= 0:
+            return 0.0
+        others = self._other_at if whose == self._latest else self._latest_at
+        return wait if now - others < THERE or self._busy() else 0.0
 
     def _next(self) -> None:
         self._held = None

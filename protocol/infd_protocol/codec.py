@@ -1,9 +1,10 @@
 """The msgpack codec: the only importer of msgpack.
 
-Decoding is strict: exactly one value, containers nested 8 deep at most, 65,536 of them at most,
-maps of 256 entries at most, valid UTF-8 in every str, no ext types. Two kinds of failure are told
-apart: `Malformed` (not such a value: nothing can be said of the peer's next byte, so the connection
-ends) and `Misshapen` (a value, but no request or response: it may be answered by its seq).
+Decoding is strict: exactly one value, containers nested 8 deep at most, 65,536 of them at most
+(256 before a session is named), maps of 256 entries at most, valid UTF-8 in every str, no ext
+types. Two kinds of failure are told apart: `Malformed` (not such a value: nothing can be said of
+the peer's next byte, so the connection ends) and `Misshapen` (a value, but no request or response:
+it may be answered by its seq).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ MAX_MAP = 256
 MAX_CONTAINERS = 65536
 """Arrays and maps of one value. A frame of 16 MiB may spell 16 million of one byte each, which
 take 12 seconds and 1.2 GiB to make."""
+FIRST_CONTAINERS = 256
+"""Those of a request of somebody who has named no session: none of them needs more."""
 MAX_VALUES = 2**18
 """Values in all arrays of a request, more than the tokens of nearly any context: 15 million, which
 a frame can spell, would hold up everybody else for seconds."""
@@ -52,15 +55,15 @@ def _no_ext(code: int, data: bytes) -> NoReturn:
     raise Malformed("ext types are not used in this protocol")
 
 
-def _counter(most_values: int | None) -> Callable[[Any], Any]:
+def _counter(most_containers: int, most_values: int | None) -> Callable[[Any], Any]:
     """A hook that refuses one container, or one value in arrays, too many."""
-    left, room = MAX_CONTAINERS, most_values
+    left, room = most_containers, most_values
 
     def count(container: Any) -> Any:
         nonlocal left, room
         left -= 1
         if left < 0:
-            raise Malformed(f"there are more than {MAX_CONTAINERS} arrays and maps")
+            raise Malformed(f"there are more than {most_containers} arrays and maps")
         if room is not None and type(container) is list:
             room -= len(container)
             if room < 0:
@@ -79,10 +82,15 @@ def encode(value: Any) -> bytes:
     return packed
 
 
-def decode(body: bytes | bytearray | memoryview, *, most_values: int | None = None) -> Any:
+def decode(
+    body: bytes | bytearray | memoryview,
+    *,
+    most_values: int | None = None,
+    most_containers: int = MAX_CONTAINERS,
+) -> Any:
     """The one value in `body`. Raises Malformed. `most_values`: how many may be in its arrays."""
     # Each takes a byte at least: only a longer value can hold too many.
-    hook = _counter(most_values) if len(body) > MAX_CONTAINERS else None
+    hook = _counter(most_containers, most_values) if len(body) > most_containers else None
     most = -1 if most_values is None else most_values
     try:
         value = msgpack.unpackb(
@@ -142,10 +150,12 @@ def is_seq(value: Any) -> bool:
     return type(value) is int and 0 <= value <= UINT32_MAX
 
 
-def decode_request(body: bytes | bytearray | memoryview) -> tuple[int, str, dict[str, Any], Any]:
+def decode_request(
+    body: bytes | bytearray | memoryview, *, most_containers: int = MAX_CONTAINERS
+) -> tuple[int, str, dict[str, Any], Any]:
     """`(seq, op, keys, data)`. Raises Malformed or Misshapen."""
     try:
-        value = decode(body, most_values=MAX_VALUES)
+        value = decode(body, most_values=MAX_VALUES, most_containers=most_containers)
     except Crowded as error:
         raise Misshapen(str(error), peek_seq(bytes(body[:6]))) from None
     seq, op, keys, data = _four(value, "request")

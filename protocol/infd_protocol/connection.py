@@ -211,7 +211,8 @@ class Connection:
 
     def _read_request(self, body: bytearray) -> Event:
         try:
-            seq, op, keys, data = codec.decode_request(body)
+            most = codec.MAX_CONTAINERS if self.authenticated else codec.FIRST_CONTAINERS
+            seq, op, keys, data = codec.decode_request(body, most_containers=most)
         except codec.Misshapen as error:
             detail = f"Not a request [seq, op, keys, data]: {error}."
             return self._refuse(error.seq, codes.PKT_INVALID_FORMAT, detail, close=False)

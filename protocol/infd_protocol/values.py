@@ -108,10 +108,18 @@ def _bit(value: Any) -> bool:
     return bool(value)
 
 
-def _list_of(item: Callable[[Any], Any], what: str) -> Callable[[Any], list[Any]]:
+def _list_of(
+    item: Callable[[Any], Any], what: str, *, numbers: bool = False
+) -> Callable[[Any], list[Any]]:
+    """`numbers`: every uint32 is such an item as it is."""
+
     def check(value: Any) -> list[Any]:
         if type(value) is not list:
             raise ValueError(f"must be a list of {what}")
+        # Looked through in C: a quarter of a million would hold up everybody else.
+        ints = numbers and set(map(type, value)) == {int}
+        if ints and min(value) >= 0 and max(value) <= UINT32_MAX:
+            return value
         try:
             return [item(element) for element in value]
         except ValueError as error:
@@ -155,10 +163,10 @@ CHECKS: dict[Kind, Callable[[Any], Any]] = {
     Kind.BOOL: _bool,
     Kind.BIT: _bit,
     Kind.STR_LIST: _list_of(_str, "strings"),
-    Kind.UINT32_LIST: _list_of(_uint32, "integers"),
+    Kind.UINT32_LIST: _list_of(_uint32, "integers", numbers=True),
     Kind.BOOL_LIST: _list_of(_bool, "booleans"),
     Kind.ID: _id,
-    Kind.ID_LIST: _list_of(_id, "ids"),
+    Kind.ID_LIST: _list_of(_id, "ids", numbers=True),
     Kind.USERNAME: _username,
     Kind.NEW_ACCTOK: _new_acctok,
     Kind.MAP: _map,

@@ -36,12 +36,22 @@ def test_a_hundred_thousand_containers_and_more_are_1021(
         assert wire.read() is None
 
 
-def test_the_limit_is_exact() -> None:
+@pytest.mark.parametrize("most", [codec.FIRST_CONTAINERS, codec.MAX_CONTAINERS])
+def test_the_limit_is_exact(most: int) -> None:
     """The request's own array and map count, and the array in which the others stand."""
-    fits = codec.MAX_CONTAINERS - 3
-    assert codec.decode_request(request(long_array(fits, b"\x90")))[0] == 2
-    with pytest.raises(codec.Malformed, match="arrays and maps"):
-        codec.decode_request(request(long_array(fits + 1, b"\x90")))
+    fits, over = (request(long_array(n, b"\x90")) for n in (most - 3, most - 2))
+    assert codec.decode_request(fits, most_containers=most)[0] == 2
+    with pytest.raises(codec.Malformed, match=f"{most} arrays and maps"):
+        codec.decode_request(over, most_containers=most)
+
+
+def test_who_has_named_no_session_may_send_few(shared_daemon: Daemon) -> None:
+    with Wire(shared_daemon) as wire:
+        wire.send(frames.frame(request(long_array(codec.FIRST_CONTAINERS, b"\x90"))))
+        answer = wire.read()
+        assert answer is not None
+        assert answer[:2] == (0, 1021)
+        assert wire.read() is None
 
 
 def test_a_long_list_of_numbers_passes(client: RawClient) -> None:

@@ -74,6 +74,16 @@ async def test_a_turn_that_fails_ends_nobody_elses() -> None:
     assert failures == ["broken"]
 
 
+async def test_who_took_too_much_waits_while_somebody_else_is_there() -> None:
+    turns = Turns(lambda: False)
+    turns.charge("bob", 1000 * PART)
+    assert turns.wait("bob") == 0.0  # nobody else asks for anything, and nothing computes
+    turns.charge("ada", 0.0)
+    assert turns.wait("bob") > 990
+    turns.charge("bob", 0.0)
+    assert turns.wait("bob") > 990
+
+
 async def test_who_took_too_much_waits_while_something_computes() -> None:
     told: list[str] = []
     busy = True
