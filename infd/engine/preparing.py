@@ -3,7 +3,8 @@ computed, much of it in Python, which holds the interpreter.
 
 Rules: one prompt of a user is prepared at a time, so that one user's do not queue up before
 another's. What it took is charged to the user like what is computed for it, and who took more than
-`PART` of a core for long waits until it has not: text that fits no context costs nothing else.
+`PART` of a core for long waits until it has not: text that fits no context costs nothing else. In
+a batch, making room for a user's context is paid for so too: everybody's steps wait for it.
 
 Used on the event loop's thread.
 """
@@ -29,6 +30,14 @@ class Preparing:
         self._even = 0.0
         """When what was taken is made up for, on the monotonic clock."""
 
+    async def even(self) -> None:
+        """Wait while the user took too much before."""
+        await asyncio.sleep(self._even - monotonic() - GRACE / PART)
+
+    def charge(self, seconds: float) -> None:
+        """So much processor time was taken for the user."""
+        self._even = max(self._even, monotonic()) + seconds / PART
+
     async def take(self, work: Callable[[], Awaitable[T]], taken: Callable[[], float]) -> T:
         """Do the work when it is the user's turn. `taken` says afterwards how much processor time
         it took, in seconds.
@@ -38,13 +47,13 @@ class Preparing:
         """
         await self._turn.acquire()
         try:
-            await asyncio.sleep(self._even - monotonic() - GRACE / PART)
+            await self.even()
         except BaseException:
             self._turn.release()
             raise
 
         def done(doing: asyncio.Future[T]) -> None:
-            self._even = max(self._even, monotonic()) + taken() / PART
+            self.charge(taken())
             self._turn.release()
             if not doing.cancelled():
                 doing.exception()  # looked at, also where nobody waits any more

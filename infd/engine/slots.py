@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import structlog
@@ -121,6 +121,7 @@ class Slots:
 
     def admit(self, seat: Seat) -> None:
         """Take a seat in; it gets a slot with its first run. Raises ContextError."""
+        began = thread_time()
         if seat not in self._seats:
             self._seats.append(seat)
         try:
@@ -129,6 +130,7 @@ class Slots:
         except ContextError:
             self.dismiss(seat)
             raise
+        self._held_up(seat, began)
 
     def forget(self, seat: Seat) -> None:
         """The seat holds nothing any more."""
@@ -153,8 +155,15 @@ class Slots:
             # The memory of contexts that are gone is given back; where that cannot be, later.
             self._limit = MOST_ROWS
             longest = min(self._instance.ctxsize, max(seat.ctxsize for seat in self._seats))
+            began = thread_time()
             with suppress(ContextError):
                 self._remake(min(self._instance.slots, self._room(longest)), longest)
+            self._held_up(seat, began)
+
+    def _held_up(self, seat: Seat, began: float) -> None:
+        """What was done for a seat since `began` is held against its user, where others wait."""
+        if any(other.share is not seat.share for other in self._seats):
+            seat.spent += thread_time() - began
 
     def cut(self, seat: Seat, n: int, *, exactly: bool = False) -> int:
         """Let the seat's slot hold its first `n` tokens; how many are left: n, or 0 where it
@@ -199,10 +208,12 @@ class Slots:
         least one. What is wrong, in words, if there is no memory for it."""
         longest = max(seat.ctxsize for seat in running)
         if longest > self.instance.ctxsize:
+            began = thread_time()
             try:
                 self._remake(min(self.instance.slots, self._room(longest)), longest)
             except ContextError as error:
                 return str(error)
+            self._held_up(next(s for s in running if s.ctxsize == longest), began)
         if longest == self.instance.ctxsize:
             self._filled = perf_counter()
         return ""
@@ -217,8 +228,10 @@ class Slots:
             slots = self.instance.slots
             while slots < min(runs, room):
                 slots = min(2 * slots, room)
+            began = thread_time()
             try:
                 self._remake(slots, ctxsize)
+                self._held_up(running[-1], began)
             except ContextError as error:
                 self._limit = max(slots // 2, self.instance.slots)
                 _log.warning("no more runs at once", model=self.model.info.path,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # BATCH_SET 0 (section 5 of the contract), and the most of one graph (n_ubatch).
 DEFAULT_BATCH = 512
+# What ESTIMATE_MS, a uint32, can tell.
+_MOST_MS = 2**32 - 1
 
 
 class EngineState:
@@ -43,6 +45,8 @@ class EngineState:
         """Whether it was taken out of memory; the next run brings it back."""
         self.away: Away | None = None
         """Its KV meanwhile, if it held one that could be saved."""
+        self.spent = 0.0
+        """Processor time for which others had to wait, beside what was computed, in seconds."""
         self.in_prompt = False
         self.prompt_tokens = 0
         self.prompt_done = 0
@@ -90,6 +94,14 @@ class EngineState:
     def estimate(self) -> float:
         """Seconds until it is probably given cores; 0.0 when it does not wait for any."""
         return 0.0
+
+    @property
+    def estimate_ms(self) -> int:
+        """`estimate` in milliseconds, for ESTIMATE_MS; 0 only when it does not wait."""
+        if not self.position:
+            return 0
+        # Nothing may be known yet; a wait is none of 0.
+        return min(max(1, round(1000 * self.estimate)), _MOST_MS)
 
     @property
     def piece(self) -> int:

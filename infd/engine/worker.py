@@ -53,9 +53,6 @@ __all__ = [
     "Worker",
 ]
 
-# What ESTIMATE_MS, a uint32, can tell.
-_MOST_MS = 2**32 - 1
-
 _ENDS = frozenset({Finished, Aborted, Failed})
 
 Sink = Callable[[Event], None]
@@ -114,10 +111,13 @@ class Worker:
     async def start(self) -> None:
         """Make the llama_context, or a place in the batch. Raises ContextError.
 
-        After an error or a cancellation nothing is left behind.
+        After an error or a cancellation nothing is left behind. In a batch it waits first, if
+        making room for the user's contexts held up others for long.
         """
         if self._border is not None:
             raise RuntimeError("the worker was started already")
+        if self._batch is not None:
+            await self._preparing.even()
         if isinstance(self._engine, Engine):
             self._border = self._preparer = Border(self.name, self._engine)
             self._border.start()
@@ -129,6 +129,12 @@ class Worker:
         except BaseException:
             self._begin_close()
             raise
+        self._pay()
+
+    def _pay(self) -> None:
+        spent, self._engine.spent = self._engine.spent, 0.0
+        self._preparing.charge(spent)
+        self._scheduler.charge(self._engine.share, spent)
 
     async def prepare(self, request: RunRequest | Callable[[], RunRequest]) -> Prepared:
         """Template and tokenise, when it is the user's turn (preparing.py). `request` may be a
@@ -311,10 +317,7 @@ class Worker:
     @property
     def estimate_ms(self) -> int:
         """Milliseconds until it is probably given cores; 0 when it does not wait for any."""
-        if not self._engine.position:
-            return 0
-        # Nothing may be known yet; a wait is none of 0.
-        return min(max(1, round(1000 * self._engine.estimate)), _MOST_MS)
+        return self._engine.estimate_ms
 
     def waiting(self) -> bool:
         """Whether it waits for its turn at the cores."""
@@ -343,6 +346,7 @@ class Worker:
             try:
                 await border.call(self._engine.close)
             finally:
+                self._pay()
                 await self._batch.leave(self._engine)
 
     def give(self, event: Event) -> None:

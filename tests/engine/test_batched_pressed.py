@@ -14,6 +14,7 @@ from infd.engine import slots as slots_file
 from infd.engine.context import Decoded
 from infd.engine.errors import ContextError
 from infd.engine.instance import Instance, Row
+from infd.engine.preparing import PART
 from infd.engine.scheduler import Share
 from infd.engine.seat import Seat
 from infd.engine.slots import Slots
@@ -211,3 +212,23 @@ async def test_an_instance_that_cannot_be_made_again_is_no_error_of_an_idle_cont
         assert not await idle.swap_out()
     assert await idle.swap_out()
     assert (await bench.reply(idle, RunRequest(HELLO, max_tokens=3))).finished.tokens_out == 3
+
+
+async def test_what_making_room_took_is_paid_for_where_others_waited(bench: Bench) -> None:
+    ada, bob = Share("ada", 2), Share("bob", 2)
+    alone = await bench.worker("demo", share=bob, ctxsize=4096)
+    await bench.reply(alone, RunRequest(HELLO, max_tokens=2))
+    await alone.close()
+    assert alone._engine.spent == 0.0
+    used = bob.used
+    other = await bench.worker("demo", share=ada)
+    await bench.reply(other, RunRequest(HELLO, max_tokens=2))
+    long = await bench.worker("demo", share=bob, ctxsize=4096)
+    await bench.reply(long, RunRequest(HELLO, max_tokens=2))
+    spent = long._engine.spent
+    assert spent > 0.0
+    long._preparing._even = ahead = time.monotonic() + 1000.0
+    await long.close()  # the others' room is made smaller
+    assert long._preparing._even > ahead + spent / PART
+    assert bob.used > used + spent
+    assert other._engine.spent == 0.0
