@@ -130,14 +130,17 @@ class _Helper:
         # Nothing of the daemon's environment is a template's business, its secrets least of all.
         keep = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TZ")}
         root = Path(__file__).resolve().parents[2]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "infd.engine.renderer"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={**keep, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)])},
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "infd.engine.renderer"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={**keep, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)])},
+            )
+        except OSError as error:
+            raise _HelperError(f"has no process: {error.strerror or error}") from None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in = self._process.stdin.fileno()

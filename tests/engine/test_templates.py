@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -127,6 +128,20 @@ def test_a_helper_that_was_killed_is_replaced_unnoticed(with_template: Make) -> 
     os.kill(first, signal.SIGKILL)
     assert renderer.render(HELLO) == expected
     assert helper(renderer) != first
+
+
+def test_without_a_descriptor_left_it_says_so_and_goes_on_later(with_template: Make) -> None:
+    renderer = with_template(CHATML)
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(TemplateError, match="Too many open files"):
+            renderer.render(HELLO)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert renderer.render(HELLO)
 
 
 def test_the_helper_knows_nothing_of_our_environment(
