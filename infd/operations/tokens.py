@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from infd.dispatch import Call, Result, handler
 from infd.models.service import LoadedModel
+from infd_protocol.codec import MAX_VALUES
 from infd_protocol.errors import (
     ExecTokenizationFailed,
     InfInvalidParams,
@@ -85,6 +86,11 @@ async def tokenize(call: Call) -> Result:
         len(text.encode()),
         lambda: loaded.model.tokenize(text, special=special, bos=False),
     )
+    if len(tokens) > MAX_VALUES:
+        # Nobody could send them back, and to pack millions would hold up everybody else.
+        raise InfInvalidParams(
+            f"The text has {len(tokens)} tokens; at most {MAX_VALUES} are told: send it in parts."
+        )
     return Result({"TOKENS": tokens})
 
 

@@ -57,6 +57,7 @@ def _limits() -> str:
             ("arrays and maps of one frame afterwards", str(codec.MAX_CONTAINERS)),
             ("entries of one map", str(codec.MAX_MAP)),
             ("values in all arrays of a request", str(codec.MAX_VALUES)),
+            ("tokens that inf_tokenize tells, else 2016", str(codec.MAX_VALUES)),
         ),
     )
 

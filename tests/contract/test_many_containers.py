@@ -62,6 +62,14 @@ def test_a_long_list_of_numbers_passes(client: RawClient) -> None:
     assert answer.data == "Hello!" * times
 
 
+def test_no_more_tokens_are_told_than_could_be_sent_back(client: RawClient) -> None:
+    client.ok("inf_get_context_ids")  # a session is named: frames may be long
+    text = "~" * codec.MAX_VALUES  # a token each
+    assert len(client.ok("inf_tokenize", text, MODEL="demo").keys["TOKENS"]) == codec.MAX_VALUES
+    more = client.refused(2016, "inf_tokenize", text + "~", MODEL="demo")
+    assert f"{codec.MAX_VALUES + 1} tokens" in more.keys["DETAIL"]
+
+
 def test_millions_of_numbers_are_refused_and_the_connection_goes_on(
     client: RawClient, shared_daemon: Daemon
 ) -> None:
