@@ -44,8 +44,8 @@ from infd.settings import (
     Kind,
     choice,
     count,
+    how_exposed,
     integer,
-    is_loopback,
     setting,
     size,
     split_address,
@@ -264,7 +264,7 @@ def load(file: Path | None = None, **flags: Any) -> Config:
     state = values.setdefault("state", default_state())
     values.setdefault("models_folder", state / "models")
     config = Config(file=file, **values)
-    _check(config)
+    _check(config, "" if "listen" in over else f"{file}: ")
     return config
 
 
@@ -329,11 +329,13 @@ def _in_file(row: Field[Any]) -> str:
     return f"# {row.name} = {_IN_FILE[row.name]}" if row.name in _IN_FILE else _shown(row)
 
 
-def _check(config: Config) -> None:
-    if not is_loopback(config.host) and not config.plaintext:
+def _check(config: Config, where: str) -> None:
+    """`where`: the file and a colon, if `listen` stands in one."""
+    exposed = how_exposed(config.host)
+    if exposed and not config.plaintext:
         raise ConfigError(
-            f"listen = {config.listen!r} can be reached from other machines and nothing would be "
-            "encrypted: listen on 127.0.0.1, or set plaintext = true (--plaintext)"
+            f"{where}listen = {config.listen!r} {exposed}, and nothing would be encrypted: listen "
+            "on 127.0.0.1, or set plaintext = true (--plaintext)"
         )
     for name, table in config.models.items():
         try:

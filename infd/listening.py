@@ -1,12 +1,14 @@
-"""The socket that the daemon listens on."""
+"""The socket that the daemon listens on: its own, or one that the service manager opened."""
 
 from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from infd.config import Config
+from infd.settings import how_exposed
 
 
 class ListenError(Exception):
@@ -37,6 +39,30 @@ def open_socket(config: Config) -> socket.socket:
     return sock
 
 
+def check_inherited(config: Config, sockets: Iterable[socket.socket]) -> None:
+    """What holds for `listen` holds for sockets that were opened by others. Raises ListenError:
+    other machines reach one, and `plaintext` is not set."""
+    for sock in sockets:
+        exposed = "" if sock.family == socket.AF_UNIX else how_exposed(str(sock.getsockname()[0]))
+        if exposed and not config.plaintext:
+            raise ListenError(
+                f"socket activation: {address_of(sock)} {exposed}, and nothing would be encrypted: "
+                "set ListenStream= in the socket unit (infd.socket) to 127.0.0.1, or plaintext = "
+                f"true in {config.file or 'infd.toml'}"
+            )
+
+
+def passed_over(config: Config, sockets: Iterable[socket.socket]) -> str:
+    """A line if `listen` was set and inherited sockets stand in its place; else ""."""
+    inherited = [address_of(sock) for sock in sockets]
+    if not inherited or config.listen in (Config().listen, *inherited):
+        return ""
+    return (
+        f"listen = {config.listen!r} has no effect: the socket unit (infd.socket) has opened "
+        f"{', '.join(inherited)}; set ListenStream= there, or start infd.service without it"
+    )
+
+
 def begin_listening(sock: socket.socket, backlog: int) -> None:
     """Have the kernel take connections, at most `backlog` before they are accepted. Raises
     ListenError: of two that bound the same address only the first can listen."""
@@ -57,5 +83,5 @@ def address_of(sock: Any) -> str:
     name = sock.getsockname()
     if not isinstance(name, tuple):
         return str(name)
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    host = f"[{name[0]}]" if ":" in str(name[0]) else name[0]
     return f"{host}:{name[1]}"

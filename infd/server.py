@@ -34,7 +34,13 @@ from infd.accounts.service import Accounts
 from infd.config import Config
 from infd.daemon import Daemon
 from infd.link import Link
-from infd.listening import address_of, begin_listening, open_socket
+from infd.listening import (
+    address_of,
+    begin_listening,
+    check_inherited,
+    open_socket,
+    passed_over,
+)
 
 log = structlog.get_logger("infd")
 
@@ -58,6 +64,9 @@ def serve(
     descriptor that gets one line HOST:PORT when the daemon serves, and is closed.
     Raises ListenError, and what opening the accounts raises.
     """
+    check_inherited(config, sockets)
+    if told := passed_over(config, sockets):
+        log.warning("listen", problem=told)
     sys.setswitchinterval(SWITCH_INTERVAL)
     accounts = Accounts.open(config.state, hash_queue=config.hash_queue)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -99,6 +108,7 @@ class Server:
             await self._shut_down(daemon, servers)
             for sock in listening if not servers else ():
                 sock.close()
+        log.info("stopped")
         return 0
 
     async def _listen(
@@ -153,7 +163,6 @@ class Server:
             link.close()
         await _gone(daemon, GONE_SECONDS)
         await daemon.close()
-        log.info("stopped")
 
 
 async def _drained(daemon: Daemon, seconds: float) -> None:

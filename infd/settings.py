@@ -173,7 +173,17 @@ def split_address(address: str) -> tuple[str, int]:
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches the host. Names other than localhost are not looked up:
     what they mean may change, so they count as reachable from outside."""
+    return not how_exposed(host)
+
+
+def how_exposed(host: str) -> str:
+    """Why the host may be reached from other machines, a clause; "" where only this one does."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        local = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        if host == "localhost":
+            return ""
+        if host:
+            return "names a host that is not localhost, so other machines may reach it"
+        local = False
+    return "" if local else "can be reached from other machines"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from infd import config
 from infd.config import Config, ModelConfig
-from infd.failures import CommandError
+from infd.failures import CommandError, UsageError
 from infd.reach import warnings_told
 
 
@@ -83,6 +84,8 @@ def run(given: argparse.Namespace) -> int:
     from infd.listening import ListenError
     from infd.server import serve
 
+    if given.ready_fd is not None:
+        _check_open(given.ready_fd)
     notify.take_over()
     try:
         sockets = notify.inherited_sockets()
@@ -100,6 +103,14 @@ def run(given: argparse.Namespace) -> int:
         raise CommandError(f"unexpected failure; the log tells of incident {name}") from error
     finally:
         logs.close()
+
+
+def _check_open(descriptor: int) -> None:
+    """Whoever waits for a line there would wait for ever. Raises UsageError."""
+    try:
+        os.fstat(descriptor)
+    except (OSError, OverflowError):
+        raise UsageError(f"--ready-fd {descriptor}: no such descriptor is open") from None
 
 
 def check(chosen: Config) -> int:

@@ -139,6 +139,8 @@ def test_refusals_are_those_of_the_wire(infd: Infd, state: Path) -> None:
         (("user", "create", "ada", "--sampling", "HEAT=5"), "HEAT"),
         (("user", "create", "ada", "--sampling", "TEMP=hot"), "hot"),
         (("model", "load", "m", "many"), "many"),
+        (("serve", "--ready-fd", "99"), "--ready-fd 99: no such descriptor is open"),
+        (("serve", "--ready-fd", "-1"), "--ready-fd -1: no such descriptor is open"),
     ],
 )
 def test_wrong_usage_is_status_2(
@@ -206,6 +208,7 @@ def test_a_taken_port_is_one_line(infd: Infd, state: Path) -> None:
     assert address in last
     # Not after a long loading of models.
     assert "model loaded" not in ran.err
+    assert "stopped" not in ran.err
     # systemd's socket for this daemon would look the same.
     assert checked.status == 0
     assert f"warning: listen: cannot open {address}" in checked.out

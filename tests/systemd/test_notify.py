@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -129,21 +130,48 @@ def test_the_daemon_tells_ready_and_stopping(tmp_path: Path) -> None:
         assert sock.recv(999).decode().startswith("STOPPING=1")
 
 
+def activated(
+    listener: socket.socket, state: Path, *options: str, **environ: str
+) -> subprocess.Popen[bytes]:
+    """A daemon that is started with a socket."""
+    # A shell sets LISTEN_PID to its own id and becomes the daemon, as systemd does.
+    shell = 'LISTEN_PID=$$ exec "$0" -m infd serve --state "$@"'
+    return subprocess.Popen(
+        ["/bin/sh", "-c", shell, sys.executable, str(state), *options],
+        env={**os.environ, "LISTEN_FDS": "1", **environ},
+        stderr=subprocess.PIPE,
+        pass_fds=(3,),
+        preexec_fn=lambda: os.dup2(listener.fileno(), 3),
+    )
+
+
+def test_an_inherited_socket_that_other_machines_reach_needs_plaintext(tmp_path: Path) -> None:
+    state, _ = daemons.initialised()
+    address = str(tmp_path / "notify")
+    with listening(address) as told, socket.create_server(("0.0.0.0", 0)) as listener:
+        refused = activated(listener, state, NOTIFY_SOCKET=address)
+        _, said = refused.communicate(timeout=PATIENCE)
+        assert refused.returncode == 1
+        (line,) = said.decode().splitlines()
+        assert f"0.0.0.0:{listener.getsockname()[1]} can be reached from other machines" in line
+        assert "infd.socket" in line
+        assert "plaintext = true" in line
+        meant = activated(listener, state, "--plaintext", NOTIFY_SOCKET=address)
+        try:
+            assert told.recv(999).startswith(b"READY=1")
+        finally:
+            meant.send_signal(signal.SIGTERM)
+            _, said = meant.communicate(timeout=PATIENCE)
+        assert meant.returncode == 0, said.decode()
+
+
 def test_the_daemon_serves_on_an_inherited_socket(tmp_path: Path) -> None:
     state, token = daemons.initialised()
     address = str(tmp_path / "notify")
     with listening(address) as told, socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        # A shell sets LISTEN_PID to its own id and becomes the daemon, as systemd does.
-        shell = 'LISTEN_PID=$$ exec "$0" -m infd serve --state "$1" --listen 127.0.0.1:1'
         with Wire(Address("127.0.0.1", port)) as early:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", shell, sys.executable, str(state)],
-                env={**os.environ, "LISTEN_FDS": "1", "NOTIFY_SOCKET": address},
-                stderr=subprocess.PIPE,
-                pass_fds=(3,),
-                preexec_fn=lambda: os.dup2(listener.fileno(), 3),
-            )
+            process = activated(listener, state, "--listen", "127.0.0.1:1", NOTIFY_SOCKET=address)
             try:
                 assert told.recv(999).startswith(b"READY=1")
                 early.login("admin", token)
@@ -152,6 +180,11 @@ def test_the_daemon_serves_on_an_inherited_socket(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGTERM)
                 _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said.decode()
+        # What the configuration says has no effect: that is told.
+        warned = [line for line in map(json.loads, said.splitlines()) if line["event"] == "listen"]
+        assert [line["level"] for line in warned] == ["warning"]
+        assert "'127.0.0.1:1'" in warned[0]["problem"]
+        assert f"127.0.0.1:{port}" in warned[0]["problem"]
         # The socket is the service manager's: it stays open for the next daemon.
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as waiting:
             assert select.select([listener], [], [], PATIENCE)[0]
