@@ -17,6 +17,7 @@ import argparse
 import getpass
 import os
 import shlex
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -231,23 +232,36 @@ def _plainly() -> Iterator[None]:
         raise ReachError(str(error)) from error
 
 
+def _read_token(file: Path) -> str:
+    """The first line of a token file; by the rules of infd_client."""
+    try:
+        mode = file.stat().st_mode
+        text = file.read_text("utf-8")
+    except OSError as error:
+        raise ReachError(f"{file}: the access token cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ReachError(f"{file}: the access token cannot be read (it is no text)") from None
+    if stat.S_ISREG(mode) and mode & 0o077:
+        raise ReachError(f"{file}: the token file is open to other users: chmod 600 {file}")
+    token = text.partition("\n")[0].strip()
+    if not token:
+        raise ReachError(f"{file}: the token file is empty")
+    return token
+
+
 def _token(file: Path | None, user: str) -> tuple[str, str]:
-    """The user's access token, and where it came from, in words."""
+    """The user's access token, and where it came from, in words. Raises ReachError without one:
+    an empty one would count as a wrong one, and slow later logins down."""
     if file is not None:
-        try:
-            return file.read_text().strip(), f"in {file}"
-        except OSError as error:
-            why = error.strerror
-        except UnicodeDecodeError:
-            why = "it is no text"
-        raise ReachError(f"{file}: the access token cannot be read ({why})")
+        return _read_token(file), f"in {file}"
     if token := os.environ.get("INFD_TOKEN", ""):
         return token, "in INFD_TOKEN"
     if named := os.environ.get("INFD_TOKEN_FILE", ""):
         return _token(Path(named), user)
     if sys.stdin.isatty():
         try:
-            return getpass.getpass(f"access token of {user}: "), "that was typed"
+            if token := getpass.getpass(f"access token of {user}: "):
+                return token, "that was typed"
         except (EOFError, KeyboardInterrupt) as end:
             print(file=sys.stderr)  # the cursor stands behind the question
             if isinstance(end, KeyboardInterrupt):

@@ -117,6 +117,8 @@ class Wire(Closing):
         self.call("inf_hello")
         self._stok = self.call("inf_access_request", USERNAME=user, ACCTOK=token).keys["STOK"]
         self.token = token
+        # The daemon takes short frames only until one has named a session.
+        self.call("inf_get_context_ids")
 
     def call(self, operation: str, data: str | None = None, /, **keys: Any) -> Answer:
         """Ask and wait. Raises the InfdError of a refusal, WireError."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from infd.accounts.user import Flag
@@ -80,9 +82,16 @@ def _add_settings(parser: argparse.ArgumentParser, *, new: bool) -> None:
         metavar="A,B",
         action="extend",
         type=_names,
-        help=f"its models{replaced} (may be given several times); '' for none",
+        help=f"its models{replaced} (may be given several times); '' for none; one whose name has "
+        "a comma: infd user grant",
     )
-    parser.add_argument("--system-prompt", metavar="TEXT", help="its system prompt; '' for none")
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--system-prompt", metavar="TEXT", help="its system prompt; '' for none")
+    prompt.add_argument(
+        "--system-prompt-file", dest="system_prompt", metavar="FILE", type=_text_of,
+        help="the same, read from a file (- is standard input); an end of line at its end is not "
+        "part of it",
+    )  # fmt: skip
     parser.add_argument(
         "--sampling", metavar="KEY=VALUE", nargs="*", type=_sampling,
         help=f"its sampling set{replaced}{'' if new else '; no KEY=VALUE: the set is removed'}. "
@@ -92,6 +101,16 @@ def _add_settings(parser: argparse.ArgumentParser, *, new: bool) -> None:
 
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
+
+
+def _text_of(file: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise argparse.ArgumentTypeError(f"{file}: is not UTF-8 text") from None
 
 
 def _sampling(text: str) -> tuple[str, Any]:

@@ -105,6 +105,38 @@ def test_a_token_file_that_is_not_there_is_named_once(infd: Infd, daemon: Daemon
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("a token\n", 0o644, "is open to other users: chmod 600"),
+        ("\na token\n", 0o600, "is empty"),
+        ("", 0o600, "is empty"),
+    ],
+)
+def test_a_token_file_is_refused_before_it_counts_as_a_wrong_login(
+    infd: Infd, daemon: Daemon, tmp_path: Path, text: str, mode: int, said: str
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(text)
+    file.chmod(mode)
+    before = len(daemon.log())
+    url = ("--url", f"infd://boss@{daemon.host}:{daemon.port}")
+    told = infd("model", "list", *url, "--token-file", file).complaint
+    assert f"{file}: the token file {said}" in told
+    assert "the token file is empty" in infd("model", "list", *url, "--token-file", os.devnull).err
+    assert infd("model", "list", *url, INFD_TOKEN=daemon.admin).status == 0
+    daemon.wait_log("inf_access_request", since=before)
+    assert "login refused" not in [line["event"] for line in daemon.log()[before:]]
+
+
+def test_of_a_token_file_the_first_line_counts(infd: Infd, daemon: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{daemon.admin}\nof boss, at the office\n")
+    file.chmod(0o600)
+    url = ("--url", f"infd://boss@{daemon.host}:{daemon.port}")
+    assert infd("model", "list", *url, "--token-file", file).status == 0
+
+
 def test_ctrl_c_at_the_question_for_a_token_ends_the_line(daemon: Daemon) -> None:
     url = f"infd://{daemon.host}:{daemon.port}"
     environ = {name: value for name, value in os.environ.items() if "INFD" not in name}

@@ -87,6 +87,20 @@ def test_users(reach: Infd) -> None:
     assert "INF_USER_NOT_FOUND" in reach("user", "show", "bob").complaint
 
 
+def test_a_long_system_prompt_comes_from_a_file(reach: Infd, tmp_path: Path) -> None:
+    """Longer than a frame before a session is named, and than an argument may be."""
+    text = "Answer in one sentence. " * 10_000
+    file = tmp_path / "prompt.txt"
+    file.write_text(text + "\n")
+    assert reach("user", "create", "gus", "--system-prompt-file", file).status == 0
+    assert json.loads(reach("user", "show", "gus", "--json").out)["system_prompt"] == text
+    assert reach("user", "modify", "gus", "--system-prompt-file", "-", stdin=text[1:]).status == 0
+    assert json.loads(reach("user", "show", "gus", "--json").out)["system_prompt"] == text[1:]
+    missing = reach("user", "modify", "gus", "--system-prompt-file", tmp_path / "none")
+    assert (missing.status, "none: No such file" in missing.err) == (2, True)
+    assert reach("user", "delete", "gus").status == 0
+
+
 def test_who_is_refused_learns_as_whom_and_with_which_token(
     reach: Infd, infd: Infd, daemon: Daemon, tmp_path: Path
 ) -> None:
@@ -95,6 +109,7 @@ def test_who_is_refused_learns_as_whom_and_with_which_token(
     assert f"as admin at {where} (of INFD_URL), with the access token in INFD_TOKEN." in said
     secret = tmp_path / "token"
     secret.write_text("wrong too\n")
+    secret.chmod(0o600)
     named = ("--url", f"infd://eve@{where}", "--token-file", secret)
     said = infd("user", "list", *named).complaint
     assert f"as eve at {where}, with the access token in {secret}." in said
@@ -127,6 +142,7 @@ def test_a_held_folder_means_the_wire(infd: Infd, daemon: Daemon, tmp_path: Path
     assert "INFD_TOKEN" in infd("user", "list", *where).complaint
     secret = tmp_path / "token"
     secret.write_text(daemon.admin + "\n")
+    secret.chmod(0o600)
     assert "admin  superuser" in infd("user", "list", *where, "--token-file", secret).out
     assert "cannot be read" in infd("user", "list", *where, "--token-file", "/none").complaint
     assert "in use" in infd("serve", *where).err
@@ -138,6 +154,7 @@ def test_the_token_may_lie_in_a_file_that_the_environment_names(
 ) -> None:
     secret = tmp_path / "token"
     secret.write_text(daemon.admin + "\n")
+    secret.chmod(0o600)
     url = f"infd://{daemon.host}:{daemon.port}"
     listed = infd("user", "list", INFD_URL=url, INFD_TOKEN_FILE=str(secret))
     assert "admin  superuser" in listed.out
