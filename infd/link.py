@@ -83,6 +83,7 @@ class Link(asyncio.Protocol):
         if refusal is not None:
             detail = refusal.detail
             self._write(self._connection.refuse(0, refusal.code, detail))
+            self._log_refused(refusal.code, detail)
             self._connection.close()
             transport.close()
 
@@ -200,7 +201,14 @@ class Link(asyncio.Protocol):
 
     def _refused(self, refusal: Refusal) -> None:
         self._send(refusal.wire)
-        log_operation("-", user="", session="", ctxid=None, code=refusal.code, ms=0.0, reads=False)
+        self._log_refused(refusal.code, refusal.detail)
+
+    def _log_refused(self, code: int, detail: str) -> None:
+        """What was no request has no operation; the protocol's reasons quote nothing of it."""
+        log_operation(
+            "-", user="", session="", ctxid=None, code=code, ms=0.0, reads=False,
+            address=self.address, detail=detail,
+        )  # fmt: skip
 
     def _frame_late(self) -> None:
         self._frame_timer = None
@@ -209,6 +217,7 @@ class Link(asyncio.Protocol):
         seconds = self.daemon.config.frame_seconds
         detail = f"A frame was begun and not completed in {seconds:g} seconds."
         self._send(self._connection.refuse(0, codes.PKT_TIMED_OUT, detail))
+        self._log_refused(codes.PKT_TIMED_OUT, detail)
         self.close()
 
     def _handle(self, request: Request) -> None:

@@ -7,6 +7,8 @@ Rules:
   writes them; when the queue is full lines are dropped and counted, and the count is a line.
 - A standard error that is closed, full or gone never ends the daemon; lines are lost then.
 - A refused access token is a line of its own, a warning with the address that it came from.
+- Malformed frames and logins tell the address; of other refusals only those of the machine's own
+  means (a file, memory, room) tell their reason, because the others quote what was asked for.
 - One line per operation, at info; successful reads and exec_next at debug, where they cost one
   comparison when debug is off.
 
@@ -191,9 +193,12 @@ def log_operation(
     reads: bool,
     incident: str | None = None,
     target: str = "",
+    address: str = "",
+    detail: str = "",
 ) -> None:
     """Log one operation. `session` is its label, `ms` the time until its last response, `target`
-    the user or the model that it was to change.
+    the user or the model that it was to change, `detail` why it was refused: nothing that a
+    request said may stand in it.
 
     Successful reads, and every exec_next, are debug lines; an incident is an error.
     """
@@ -209,6 +214,10 @@ def log_operation(
         what["ctxid"] = ctxid
     if target:
         what["target"] = target
+    if address:
+        what["address"] = address
+    if detail:
+        what["detail"] = detail
     if incident is not None:
         _operations.log.error(name, incident=incident, **what)
     elif routine:

@@ -11,7 +11,7 @@ from infd.logs import log_operation
 from infd_protocol import codes
 from infd_protocol.connection import Request
 from infd_protocol.errors import InfdError
-from infd_protocol.operations import Operation, resolve
+from infd_protocol.operations import OPERATIONS, Operation, resolve
 
 if TYPE_CHECKING:
     from infd.contexts.reply import Reader, Source
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 MAX_DETAIL = 1000
 """Characters of a DETAIL: names out of the request stand in it, and may be as long as a frame."""
+
+LOGIN = OPERATIONS["inf_access_request"]
+REASONS = frozenset(
+    {
+        codes.INF_FAILED_TO_CREATE_CONTEXT, codes.INF_MODEL_CONTEXT_FULL,
+        codes.INF_NOT_ENOUGH_MEMORY, codes.INF_UNABLE_TO_OPEN_MODEL_FILE,
+    }
+)  # fmt: skip
+"""Refusals whose reason is logged: they speak of files and memory that an administrator can do
+something about, and quote nothing of the request but the name of a model that exists."""
 
 _now = time.perf_counter
 
@@ -94,8 +104,10 @@ class PendingCall:
 
     def refuse(self, error: InfdError) -> None:
         self.link.untrack(self)
-        self._log(error.code, incident=error.keys.get("INCIDENT"))
-        keys = {"DETAIL": _sentence(error.detail), **error.keys}
+        detail = _sentence(error.detail)
+        told = detail if error.code in REASONS else ""
+        self._log(error.code, incident=error.keys.get("INCIDENT"), detail=told)
+        keys = {"DETAIL": detail, **error.keys}
         self.link.respond(self.request.seq, error.code, keys, None, last=True)
 
     def done(self, task: asyncio.Task[Answer]) -> None:
@@ -121,7 +133,7 @@ class PendingCall:
         known = type(name) is str and self.link.daemon.accounts.user(name) is not None
         return str(name) if known else ""
 
-    def _log(self, code: int, incident: Any = None) -> None:
+    def _log(self, code: int, incident: Any = None, detail: str = "") -> None:
         # A refusal comes before the operation is settled; its line names what was asked for.
         session, row = self.session, self.operation or resolve(self.request.op)
         quiet = row is not None and (row.reads or row.streaming) and code in row.success
@@ -136,5 +148,7 @@ class PendingCall:
             reads=quiet,
             incident=incident,
             target=named(self.link.daemon, row, self.request.keys, code) if row else "",
+            address=self.link.address if row is LOGIN else "",
+            detail=detail,
         )
         self.link.daemon.metrics.total.requests += 1

@@ -144,6 +144,8 @@ def check(chosen: Config) -> int:
         assert file is not None
         try:
             header = read_header(file.path)
+            for part in file.paths[1:]:
+                read_header(part, part=True)
             said = f"{header.architecture}, {file.size()} bytes"
             when = ", loaded at start" if file.settings.load else ""
             if header.cut_short:

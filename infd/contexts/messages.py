@@ -36,6 +36,7 @@ class Messages:
     """What one context stores."""
 
     def __init__(self, ctxsize: int) -> None:
+        self._ctxsize = ctxsize
         self.max_stored = max(BYTES_PER_TOKEN * ctxsize, MIN_STORED)
         self.stored = 0
         self.history: list[int] = []
@@ -53,6 +54,11 @@ class Messages:
                 f"The context may hold {self._most} messages in all; clear it first."
             )
         size = len(text.encode())
+        if size > self.max_stored:
+            raise InfInvalidParams(
+                f"The message has {size} bytes; a context with CTXSIZE {self._ctxsize} may hold "
+                f"{self.max_stored} in all. One with a larger CTXSIZE takes more."
+            )
         if self.stored + size > self.max_stored:
             raise InfInvalidParams(
                 f"The context's messages may hold {self.max_stored} bytes in all; clear it first."

@@ -239,7 +239,9 @@ class Connection:
         skippable = self.authenticated and length < self.max_frame * frames.SKIP_FACTOR
         if not skippable:
             detail = f"A frame may have at most {self._limit} bytes; this one has {length}."
-            if not self.authenticated:
+            if foreign := frames.foreign(length):
+                detail = f"This looks like {foreign}; infd speaks a protocol of its own."
+            elif not self.authenticated:
                 detail += " Frames are short until a session is named."
             return self._refuse(0, codes.PKT_TOO_LARGE, detail, close=True)
         start = self._at + frames.PREFIX_BYTES

@@ -26,6 +26,18 @@ MAX_IN_FLIGHT = 1024
 """Requests of one connection that may be unanswered at one moment."""
 
 
+_HTTP = frozenset((b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI", b"DELE", b"CONN", b"PRI "))
+_TLS = b"\x16\x03"
+
+
+def foreign(length: int) -> str:
+    """Which other protocol begins with the bytes of this length, in words; "" for none known."""
+    begun = PREFIX.pack(length)
+    if begun in _HTTP:
+        return "HTTP"
+    return "TLS" if begun.startswith(_TLS) else ""
+
+
 def frame(body: bytes) -> bytes:
     """The body with its length before it. Raises struct.error from 4 GiB on."""
     return PREFIX.pack(len(body)) + body

@@ -242,6 +242,14 @@ def test_check_notices_a_file_that_was_cut_short(infd: Infd, state: Path) -> Non
     assert "part: cannot be used: it ends before its weights do" in ran.out
 
 
+def test_check_notices_a_part_of_a_split_file_that_is_missing(infd: Infd, state: Path) -> None:
+    (state / "models").mkdir(exist_ok=True)
+    shutil.copy(MODEL_PATH, state / "models" / "m-00001-of-00002.gguf")
+    ran = infd("serve", "--check", "--state", state, "--listen", "127.0.0.1:0")
+    assert "1 of the models" in ran.complaint
+    assert "m-00002-of-00002.gguf: No such file" in ran.out
+
+
 def test_check_warns_of_settings_without_effect(infd: Infd, state: Path) -> None:
     make(state / "models", "bpe")
     make(state / "models", "spm")

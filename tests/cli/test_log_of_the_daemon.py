@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO
 import pytest
 from support import daemon as daemons
 from support.daemon import PATIENCE
+from support.gguf_factory import make
 
 from infd.settings import split_address
 from infd.wire import Address, Wire
@@ -86,6 +88,42 @@ def test_a_refused_access_token_is_a_warning_with_its_address() -> None:
     text = str(log)
     for hidden in (daemon.admin, "a wrong token", "a mistyped token", "wrong too"):
         assert hidden not in text
+
+
+def test_who_speaks_something_else_is_told_with_the_address() -> None:
+    with daemons.run(demo=False, config={"frame_seconds": 0.05}) as daemon:
+        where = (daemon.host, daemon.port)
+        for sent in (b"GET / HTTP/1.1\r\n\r\n", b"\x00\x00\x00\x01\xc1", b"\x00\x00"):
+            with socket.create_connection(where, PATIENCE) as stranger:
+                stranger.sendall(sent)
+                while stranger.recv(4096):
+                    pass
+        daemon.stop()
+        told = [line for line in daemon.log() if line["event"] == "-"]
+    assert [(line["code"], line["address"]) for line in told] == [
+        (1016, "127.0.0.1"), (1021, "127.0.0.1"), (1007, "127.0.0.1"),
+    ]  # fmt: skip
+    for line, reason in zip(told, ("HTTP", "msgpack", "not completed in"), strict=True):
+        assert reason in line["detail"]
+
+
+def test_logins_tell_their_address_and_refusals_of_means_their_reason(tmp_path: Path) -> None:
+    broken = make(tmp_path, "not-gguf")
+    with daemons.run(demo=False, models={"broken": broken}) as daemon:
+        with Wire(Address(daemon.host, daemon.port)) as wire:
+            wire.login("admin", daemon.admin)
+            for operation, keys in (
+                ("inf_load_model", {"MODEL": "broken", "CTXSIZE": 512}),
+                ("inf_get_user", {"USERNAME": "a mistyped token"}),
+            ):
+                with pytest.raises(InfdError):
+                    wire.call(operation, **keys)
+        daemon.stop()
+        log = {line["event"]: line for line in daemon.log()}
+    assert log["inf_access_request"]["address"] == "127.0.0.1"
+    assert "the file is no GGUF file" in log["inf_load_model"]["detail"]
+    assert "detail" not in log["inf_get_user"]
+    assert "a mistyped token" not in str(log)
 
 
 def test_what_an_operation_changes_is_told() -> None:

@@ -55,10 +55,17 @@ def test_the_store_is_bounded_in_bytes() -> None:
     messages = Messages(ctxsize=32)
     assert messages.max_stored == 64 * 1024
     messages.store("user", "ä" * (32 * 1024))
-    with pytest.raises(InfInvalidParams, match="65536 bytes"):
+    with pytest.raises(InfInvalidParams, match="65536 bytes in all; clear it first"):
         messages.store("user", "b")
     messages.clear()
     assert messages.store("user", "b") == 1
+
+
+def test_a_message_too_long_for_an_empty_context_asks_for_a_larger_one() -> None:
+    with pytest.raises(InfInvalidParams, match="CTXSIZE 32 may hold 65536") as raised:
+        Messages(ctxsize=32).store("user", "b" * 65537)
+    assert "larger CTXSIZE" in raised.value.detail
+    assert "clear" not in raised.value.detail
 
 
 def test_larger_contexts_store_64_bytes_a_token() -> None:

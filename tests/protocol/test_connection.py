@@ -60,6 +60,22 @@ def only_refusal(connection: Connection, data: bytes) -> Refusal:
     return event
 
 
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: box:4633\r\n\r\n", "HTTP"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\n", "HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", ""),
+    ],
+)
+def test_what_speaks_another_protocol_is_told_so(sent: bytes, name: str) -> None:
+    refusal = only_refusal(server(), sent)
+    assert (refusal.seq, refusal.code, refusal.close) == (0, codes.PKT_TOO_LARGE, True)
+    assert ("looks like" in refusal.detail) == bool(name)
+    assert f"like {name}; infd speaks a protocol of its own." in refusal.detail or not name
+
+
 # --- the server's end ------------------------------------------------------------------------
 
 
