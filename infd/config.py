@@ -285,7 +285,9 @@ def _beside(state: Path) -> Path | None:
 def sample() -> str:
     """The text of an infd.toml with every key, its sentence and its default, commented out."""
     lines = [
-        "# infd's configuration. Every key is optional; what is commented out is the default.",
+        "# infd's configuration, read when the daemon starts. Every key is optional; what is "
+        "commented",
+        "# out is the default, but for ctxsize, which shows an example.",
         '# Sizes: bytes, or text such as "16MiB". Durations: seconds.',
     ]
     for row in _rows(Config):

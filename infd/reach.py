@@ -146,8 +146,8 @@ def _how_to_start(given: argparse.Namespace, settings: Config) -> str:
     """The rest of a line that says that no daemon answers; "" if one holds the folder."""
     if not _was_made(settings.state):
         return (
-            f", and {settings.state} holds no infd state: start the daemon, or name its folder "
-            "with --state DIR"
+            f", and {settings.state} holds no infd state: start the daemon, name its folder with "
+            "--state DIR, or where it answers with --url infd://USER@HOST:PORT"
         )
     if is_running(settings.state):
         return ""

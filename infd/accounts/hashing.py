@@ -17,8 +17,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
 from infd.accounts.waiting import to_the_end
 from infd_protocol.errors import PktOverloaded
 
@@ -51,6 +49,9 @@ class TokenHash:
 
 
 def _scrypt(token: str, like: TokenHash) -> bytes:
+    # Here, because commands that hash nothing run where only the client is installed.
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
     # "surrogatepass": a token that no client can send must compare unequal, not fail.
     raw = token.encode(errors="surrogatepass")
     scrypt = Scrypt(salt=like.salt, length=DIGEST_BYTES, n=like.n, r=like.r, p=like.p)

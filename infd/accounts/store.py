@@ -239,8 +239,8 @@ def _plainly(path: Path) -> Iterator[None]:
         ) from error
     except sqlite3.OperationalError as error:
         raise StoreError(
-            f"{path}: cannot be written ({error}); see that the disk has room and the folder "
-            f"may be written"
+            f"{path}: cannot be written ({error}); see that the disk has room and that this user "
+            f"may write the folder and the files in it"
         ) from error
     except (sqlite3.DatabaseError, KeyError) as error:
         raise StoreError(
@@ -255,10 +255,20 @@ def _no_folder(path: Path) -> str:
 
 
 def _unusable(path: Path, error: OSError) -> StoreError:
+    may = "write the folder"
+    if os.path.isfile(path):  # False where the folder is the obstacle
+        may = f"read and write the file, which belongs to {_owner(path)}"
     return StoreError(
-        f"{path}: {error.strerror or error}; see that this user may write the folder, or name "
-        f"another with --state"
+        f"{path}: {error.strerror or error}; see that this user may {may}, or name another folder "
+        f"with --state"
     )
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (KeyError, OSError):
+        return "another user"
 
 
 def _make_folder(folder: Path, *, create: bool) -> None:
@@ -322,8 +332,8 @@ def _take_lock(folder: Path) -> int:
         if not isinstance(error, BlockingIOError):
             raise _unusable(folder / LOCK, error) from error
         raise StoreError(
-            f"{folder}: is in use by another infd; stop that one, or name another folder "
-            f"with --state"
+            f"{folder}: is in use by another infd, which may be about to end (it lets replies end "
+            f"first): stop that one or wait, or name another folder with --state"
         ) from None
     # Where an earlier one served.
     with contextlib.suppress(OSError):

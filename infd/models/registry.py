@@ -2,7 +2,8 @@
 
 Rules:
 - A model's name is its file's stem. The parts of a split file (`NAME-00001-of-00003.gguf`) are
-  one model, NAME. Hidden files and subfolders are not looked at.
+  one model, NAME. Hidden files and subfolders are not looked at. A link that leads nowhere is
+  a model that cannot be used.
 - A table overrides the folder; one without a path speaks of the folder's file.
 - The folder is looked at again when it was not for a second, or when a name is not known.
 - A missing folder is an empty one. What is wrong with the folder is told once, to `tell` if it is
@@ -122,8 +123,8 @@ class Registry:
             with os.scandir(self._folder) as entries:
                 files = sorted(
                     entry.name for entry in entries
-                    if entry.name.endswith(".gguf") and not entry.name.startswith(".")
-                    and entry.is_file()
+                    if entry.name.lower().endswith(".gguf") and not entry.name.startswith(".")
+                    and _is_file(entry.path)
                 )  # fmt: skip
         except OSError as error:
             self._complain(
@@ -136,6 +137,9 @@ class Registry:
         for file in sorted(files, key=lambda file: _PART.match(file[:-5]) is not None):
             part = _PART.match(file[:-5])
             name = part["name"] if part else file[:-5]
+            if not file.endswith(".gguf"):
+                self._complain(f"{file} in {self._folder}: no model; rename it to end in .gguf")
+                continue
             if not name.isprintable():
                 self._complain(f"{file!r} in {self._folder}: no name for a model; rename it")
                 continue
@@ -150,6 +154,11 @@ class Registry:
         if what not in self._complaints:
             self._complaints.add(what)
             self._tell(what)
+
+
+def _is_file(path: str) -> bool:
+    """Also a link to nothing counts: its name is a model's, whose file then cannot be opened."""
+    return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))
 
 
 def parts_of(path: Path) -> tuple[Path, ...]:

@@ -65,6 +65,14 @@ def test_a_configuration_that_may_not_be_read(infd: Infd, state: Path) -> None:
     assert f"{file}: Permission denied; run it as the user who owns the file" in said
 
 
+def test_a_store_that_may_not_be_read_is_named_and_not_its_folder(infd: Infd, state: Path) -> None:
+    (state / "users.db").chmod(0)
+    for command in (("serve",), ("user", "list")):
+        said = infd(*command, "--state", state, bound=True).complaint
+        assert f"{state / 'users.db'}: Permission denied" in said
+        assert "read and write the file, which belongs to" in said
+
+
 def test_a_file_is_no_state_folder(infd: Infd, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")

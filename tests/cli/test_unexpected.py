@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import daemon as daemons
 
 from infd import children, cli
 from infd.commands import version
+
+Infd = Callable[..., Any]
 
 
 def fails(*_: object, **__: object) -> int:
@@ -46,11 +51,27 @@ def test_a_keyboard_and_a_missing_part(
     assert "pip install '.[server]'" in capsys.readouterr().err
 
 
-def test_the_daemons_log_names_the_incident(tmp_path: Path) -> None:
-    import os
-    import shutil
-    import subprocess
+def test_where_only_the_client_is_installed(infd: Infd, tmp_path: Path) -> None:
+    """What needs nothing of the daemon's runs, and does not ask for its parts."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({cli.SERVER_EXTRAS!r}))\n"  # none can be imported
+    )
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    usual = tmp_path / "home" / "infd"
+    usual.mkdir(parents=True)
+    (usual / "infd.toml").write_text(nobody := "listen = '127.0.0.1:1'\n")
+    said = infd("user", "list", **path).complaint
+    assert "no daemon answers on 127.0.0.1:1" in said
+    assert "--url infd://" in said
+    shutil.copytree(daemons.initialised()[0], usual, dirs_exist_ok=True)
+    (usual / "infd.toml").write_text(nobody)
+    told = infd("doctor", **path).out
+    assert f"state folder {usual}: 1 users" in told
+    assert "127.0.0.1:1 is free" in told
 
+
+def test_the_daemons_log_names_the_incident(tmp_path: Path) -> None:
     state = tmp_path / "state"
     shutil.copytree(daemons.initialised()[0], state)
     (tmp_path / "sitecustomize.py").write_text(

@@ -48,6 +48,24 @@ def test_names_are_stems_and_split_files_are_one(tmp_path: Path) -> None:
     assert found.size() == 2
 
 
+def test_a_link_to_nothing_is_a_model_without_a_file_and_capitals_are_told(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "a.gguf", "UPPER.GGUF")
+    (tmp_path / "away.gguf").symlink_to(tmp_path / "unmounted" / "away.gguf")
+    (tmp_path / "round.gguf").symlink_to(tmp_path / "round.gguf")
+    with capture_logs() as logged:
+        models = registry(tmp_path)
+        assert models.names() == ["a", "away", "round"]
+    away = models.find("away")
+    assert away is not None
+    with pytest.raises(FileNotFoundError):
+        away.identity()
+    (line,) = logged
+    assert "UPPER.GGUF" in line["problem"]
+    assert "rename it to end in .gguf" in line["problem"]
+
+
 def test_a_split_file_with_a_missing_part_has_its_name_and_no_identity(tmp_path: Path) -> None:
     touch(tmp_path, "big-00002-of-00003.gguf")
     found = registry(tmp_path).find("big")
