@@ -17,8 +17,8 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "serve",
         help="run the daemon",
-        description="Run the daemon. Everything works without a configuration file; "
-        "these flags override it.",
+        description="Run the daemon. Everything works without a configuration file, which is read "
+        "at the start;\nthese flags override it. SIGTERM, SIGINT and SIGHUP end the daemon.",
         epilog=_keys(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,14 @@ def test_the_service_is_what_the_daemon_expects() -> None:
         capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_a_daemon_that_cannot_start_is_not_started_for_ever() -> None:
+    """The starts that systemd allows in its interval take less time than that, waits included."""
+    values = dict(line.split("=", 1) for line in lines("infd.service") if re.match(r"\w+=\d", line))
+    begun = 2  # seconds that a start which fails takes, at most: Python's imports
+    starts, wait = int(values["StartLimitBurst"]), int(values["RestartSec"])
+    assert starts * (begun + wait) < int(values["StartLimitIntervalSec"])
 
 
 def test_the_port_is_the_same_everywhere() -> None:
