@@ -214,6 +214,11 @@ def test_the_sample_says_every_key_and_its_default(home: Path) -> None:
     written(state, "\n".join(meant))
     found = config.load()
     assert found.models["NAME"].path == state / "models" / "NAME.gguf"
+    # What it calls an example is what a model without a table does not have.
+    plain, shown = ModelConfig(placement="dedicated"), found.models["NAME"]
+    assert dataclasses.replace(shown, path=None, ctxsize=None) == plain
+    assert shown.ctxsize != plain.ctxsize
+    assert "but for ctxsize" in text.replace("\n# ", " ")
     (state / "infd.toml").unlink()
     assert dataclasses.replace(found, file=None, models={}) == config.load()
 

@@ -107,6 +107,19 @@ def test_who_speaks_something_else_is_told_with_the_address() -> None:
         assert reason in line["detail"]
 
 
+def test_a_connection_too_many_is_told() -> None:
+    with daemons.run(demo=False, config={"max_connections": 1}) as daemon:
+        with Wire(Address(daemon.host, daemon.port)) as wire:
+            wire.call("inf_hello")
+            with socket.create_connection((daemon.host, daemon.port), PATIENCE) as second:
+                while second.recv(4096):
+                    pass
+        daemon.stop()
+        (line,) = (line for line in daemon.log() if line["event"] == "-")
+    assert (line["code"], line["address"]) == (2001, "127.0.0.1")
+    assert "1 connections already" in line["detail"]
+
+
 def test_logins_tell_their_address_and_refusals_of_means_their_reason(tmp_path: Path) -> None:
     broken = make(tmp_path, "not-gguf")
     with daemons.run(demo=False, models={"broken": broken}) as daemon:
