@@ -20,7 +20,8 @@ from infd.wire import Address, Wire
 Infd = Callable[..., Any]
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SECTION = README.partition("\n### Backup\n")[2].partition("\n### ")[0]
-BACKUP, RESTORE = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+(TYPED,) = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+*BACKUP, RESTORE = TYPED.splitlines()
 
 
 @pytest.mark.parametrize("end", ["stopped", "killed"])
@@ -50,7 +51,12 @@ def test_what_was_backed_up_is_there_again(infd: Infd, tmp_path: Path, end: str)
         if end == "killed":
             daemon.kill()
             assert (state / "users.db-wal").stat().st_size > 0
-    type_in(BACKUP)
+    # Beside an older backup, of a daemon that was killed.
+    older = tmp_path / "infd-backup"
+    older.mkdir(mode=0o700)
+    (older / "users.db-wal").write_bytes(b"of another day")
+    type_in("\n".join(BACKUP))
+    assert (older / "users.db-wal").exists() == (end == "killed")
     changed = infd("user", "modify", "admin", "--system-prompt", "Be long.", "--state", state)
     assert (changed.status, prompt()) == (0, "Be long.")
     type_in(RESTORE)
