@@ -27,6 +27,7 @@ from infd.models.service import Models
 from infd.quotas import Quotas
 from infd.session import Sessions
 from infd.turns import Turns
+from infd.volumes import Volumes
 from infd_protocol.errors import InfdError, InfMaximumClients
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Daemon:
         """Threads for texts and tokens that people send, and for nothing else."""
         self.max_connections = connection_limit(config.max_connections)
         self.links: set[Link] = set()
+        self.volumes = Volumes()
         self.turns = Turns(lambda: self.scheduler.in_use + self.device.in_use > 0)
         self.stopping = False
         self._all_gone: asyncio.Event | None = None

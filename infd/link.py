@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from infd.dispatch import Result, check, find_session, incident, invoke
 from infd.logs import log_operation
 from infd.pending import PendingCall
+from infd.volumes import SMALL
 from infd_protocol import codes
 from infd_protocol.connection import Connection, Refusal, Request, Role, State
 from infd_protocol.errors import InfdError
@@ -56,6 +57,8 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._out_size = 0
+        self._volume, self._counted = 0, ""
+        """Bytes that are counted in `Daemon.volumes`, and for whom."""
         self._pumping = False
         self._blocked = False
         self._queued = False
@@ -91,6 +94,8 @@ class Link(asyncio.Protocol):
         self.closed = True
         self._connection.close()
         self.daemon.leave(self)
+        self.listen()
+        self.daemon.volumes.forget(self._counted, self)
         for timer in (self._frame_timer, self._unsent_timer):
             if timer is not None:
                 timer.cancel()
@@ -129,7 +134,7 @@ class Link(asyncio.Protocol):
         if not (self._pumping or self._queued) and turns.wait(whose):
             self._queue()
         if self._pumping or self._queued:
-            self._listen()
+            self.listen()
             return
         self._pumping = True
         connection = self._connection
@@ -152,7 +157,7 @@ class Link(asyncio.Protocol):
         self._pumping = False
         self._flush()
         turns.charge(whose, _now() - began)
-        self._listen()
+        self.listen()
         if connection.state is State.CLOSED and self._transport is not None:
             self._transport.close()
         elif connection.mid_frame and not self._deaf and self._frame_timer is None:
@@ -180,11 +185,21 @@ class Link(asyncio.Protocol):
         then."""
         return self._blocked or self._queued or self._unsent_timer is not None
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
         """Read on, unless too much of what was read waits."""
+        connection, volumes = self._connection, self.daemon.volumes
+        volume = 0 if self.closed else connection.volume
+        if volume != self._volume:
+            if not self._volume:
+                self._counted = self.whose
+            before, self._volume = self._volume, volume
+            volumes.change(self._counted, volume - before)
         pause = self._unsent_timer is not None or (
-            self._deaf and self._connection.unhandled > UNHANDLED
+            self._deaf and connection.unhandled > UNHANDLED
         )
+        if not pause and volume > SMALL and volumes.full(self._counted):
+            pause = True
+            volumes.stop(self._counted, self)
         transport = self._transport
         if pause == self._paused or transport is None or transport.is_closing():
             return
@@ -264,6 +279,8 @@ class Link(asyncio.Protocol):
         """Send a response."""
         if not self.closed:
             self._send(self._connection.send_response(seq, code, keys, data, last=last))
+            if self._volume > SMALL:
+                self.listen()
 
     def _send(self, wire: bytes) -> None:
         if not self._pumping:
@@ -292,7 +309,7 @@ class Link(asyncio.Protocol):
         if transport.get_write_buffer_size() > UNSENT:
             # Small requests with large answers would fill the memory within those seconds.
             self._unsent_timer = self._loop.call_later(UNSENT_SECONDS, self._too_slow)
-            self._listen()
+            self.listen()
 
     def _too_slow(self) -> None:
         transport = self._transport

@@ -127,6 +127,12 @@ class Connection:
         return self.state is State.SKIPPING or len(self._buffer) > self._at
 
     @property
+    def volume(self) -> int:
+        """At the server: bytes of requests that are begun, wait to be handled, or are not
+        answered yet."""
+        return len(self._buffer) - self._at + self._held
+
+    @property
     def unhandled(self) -> int:
         """Bytes that came and are no event yet."""
         return len(self._buffer) - self._at

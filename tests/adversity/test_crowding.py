@@ -11,6 +11,8 @@ from support.people import People
 from support.raw_client import RawClient
 
 from infd.contexts.reply import MOST_STREAMS
+from infd.volumes import MOST
+from infd_protocol import frames
 from infd_protocol.connection import Response
 
 LONG = "What is your name? " * 3000
@@ -77,6 +79,37 @@ def test_no_more_is_read_than_can_be_handled(fresh_daemon: Daemon) -> None:
                     flood = flood[bob.socket.send(flood[:MIB]) :]
         assert most_resident(fresh_daemon) - before < 24 * MIB
         people.root.ok("inf_get_context_ids")
+
+
+def test_a_user_has_so_many_bytes_of_requests_in_the_daemon(fresh_daemon: Daemon) -> None:
+    """On all connections together, each with a frame that is never complete."""
+    with ExitStack() as stack:
+        people = stack.enter_context(People(fresh_daemon))
+        person = people.user(limits=1000)
+        bobs = [stack.enter_context(person.enter()) for _ in range(40)]
+        before = most_resident(fresh_daemon)
+        flood = [memoryview(frames.frame(b"\0" * (16 * MIB - 1))[:-1])] * len(bobs)
+        held_up = 0
+        for number, bob in enumerate(bobs):
+            bob.ok("inf_get_context_ids")  # a session is named: frames may be long
+            bob.socket.setblocking(False)
+            # The rest stays in the socket when the daemon does not read it any more.
+            while flood[number] and select.select([], [bob.socket], [], 50 * BREATH)[1]:
+                with suppress(BlockingIOError):
+                    sent = bob.socket.send(flood[number][:MIB])
+                    flood[number] = flood[number][sent:]
+            if flood[number]:
+                held_up += 1
+                if held_up == 3:
+                    break
+        assert held_up
+        assert most_resident(fresh_daemon) - before < 1.5 * MOST
+        people.root.ok("inf_get_context_ids")
+        for bob in bobs:
+            bob.socket.close()
+        with person.enter() as again:
+            again.ok("inf_get_context_ids")
+            again.refused(2016, "inf_tokenize", "~" * (8 * MIB), MODEL="nowhere", SPECIAL=5)
 
 
 def most_resident(daemon: Daemon) -> int:
