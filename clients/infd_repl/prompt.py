@@ -1,8 +1,9 @@
 """The prompt: keys, history, toolbar.
 
 Enter sends; a backslash at the end of the line, or Esc-Enter, goes on in a new line; pasted
-newlines stay. Ctrl-C clears the line, Ctrl-D on an empty one leaves, Ctrl-Z suspends. Where the
-last message is changed, Ctrl-C leaves it as it was. The history file is the user's alone (0600),
+newlines stay. Ctrl-C clears the line, Ctrl-D on an empty one leaves, Ctrl-Z suspends. Ctrl-R
+searches the history: Enter takes what was found, Ctrl-C leaves the search. Where the last message
+is changed, Ctrl-C leaves it as it was. The history file is the user's alone (0600),
 in the state folder ($XDG_STATE_HOME, else ~/.local/state), and keeps no line that carries a token.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.filters import completion_is_selected, has_completions
+from prompt_toolkit.filters import completion_is_selected, has_completions, is_searching
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -60,7 +61,11 @@ def open_history(path: Path) -> History:
 def _keys() -> KeyBindings:
     keys = KeyBindings()
 
-    @keys.add("enter", filter=~(has_completions & completion_is_selected))
+    # While the history is searched (Ctrl-R), Enter takes what was found and Ctrl-C leaves the
+    # search: those are prompt_toolkit's keys, which ours must not hide.
+    typing = ~is_searching
+
+    @keys.add("enter", filter=typing & ~(has_completions & completion_is_selected))
     def send(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         if buffer.document.text_before_cursor.endswith("\\"):
@@ -69,7 +74,7 @@ def _keys() -> KeyBindings:
         else:
             buffer.validate_and_handle()
 
-    @keys.add("escape", "enter")
+    @keys.add("escape", "enter", filter=typing)
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
@@ -79,7 +84,7 @@ def _keys() -> KeyBindings:
 def _clearing() -> KeyBindings:
     keys = _keys()
 
-    @keys.add("c-c")
+    @keys.add("c-c", filter=~is_searching)
     @keys.add("<sigint>")  # Ctrl-C before the terminal gives keys instead of signals
     def clear(event: KeyPressEvent) -> None:
         event.current_buffer.reset()

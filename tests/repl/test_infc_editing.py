@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pexpect
 import pytest
-from support.terminal import at_terminal, said
+from support.terminal import at_terminal, said, scripted
 
 
 def test_texts_that_end_a_reply(repl):
@@ -53,6 +53,23 @@ def test_a_message_is_changed(repl):
     repl.ready()
     assert "Bob" in repl.answer("What is my name?")
     repl.leave()
+
+
+def test_the_history_is_searched(tmp_path):
+    with scripted(tmp_path, replies={1: "A reply."}) as (server, terminal):
+        terminal.answer("My name is Ada.")
+        terminal.answer("Hello!")
+        terminal.child.send("\x12Ada")
+        terminal.expect("I-search backward")
+        terminal.child.send("\r")  # takes what was found, and a second one sends it
+        assert "A reply." in terminal.answer("")
+        terminal.child.send("\x12Hel")
+        terminal.expect("I-search backward")
+        terminal.child.send("\x03")  # leaves the search; the line is as empty as it was
+        assert "A reply." in terminal.answer("Bye.")
+        sent = [request.data for request in server.asked if request.op == "exec_set_input"]
+        assert sent == ["My name is Ada.", "Hello!", "My name is Ada.", "Bye."]
+        terminal.leave()
 
 
 def test_a_context_that_is_full_tells_both_ways_out(repl):
