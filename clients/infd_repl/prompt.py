@@ -19,6 +19,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.filters import completion_is_selected, has_completions, is_searching
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
@@ -27,6 +28,7 @@ from infd_repl.completion import CommandCompleter
 from infd_repl.conversation import Conversation
 from infd_repl.keyvalues import SECRET
 from infd_repl.plain import one_line
+from infd_repl.terminal import forget_typed
 
 _TOKEN = re.compile(rf"\b({'|'.join(sorted(SECRET))})\s*=", re.IGNORECASE)
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse #888888", "prompt": "bold"})
@@ -131,6 +133,11 @@ class Prompt:
                 return self._edit.prompt("edit> ", default=text)
         except (EOFError, KeyboardInterrupt):
             return ""
+
+    def forget_typed(self) -> None:
+        """Drop what was typed or pasted since the last line was sent, or behind it at once."""
+        forget_typed()
+        clear_typeahead(self._session.input)
 
     def _toolbar(self) -> str:
         facts = self._talk.facts

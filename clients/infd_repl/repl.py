@@ -1,7 +1,8 @@
 """The REPL: lines in, replies out as they come.
 
 Ctrl-C stops the reply and keeps what was shown of it: exec_stop carries the number of bytes
-shown, so the model's history holds what the person saw. Everything that goes wrong is one line,
+shown, so the model's history holds what the person saw. It drops what was typed meanwhile, which
+else is the next line. Everything that goes wrong is one line,
 and the prompt comes back. A session that is gone is opened anew, and the message sent again.
 """
 
@@ -98,12 +99,14 @@ class Repl:
         """Print a reply as it comes. Ctrl-C stops it where it is."""
         shown = 0
         try:
-            with undisturbed(), Interrupts() as interrupts:
+            with undisturbed(self.view.resumed), Interrupts() as interrupts:
                 for piece in stream:
                     with interrupts.held():  # what is printed is counted
                         self.view.piece(piece)
                         shown += len(piece.encode())
+                self.view.end_line()
         except KeyboardInterrupt:
+            self._prompt.forget_typed()
             self.view.end_line()
             if self._news.away:
                 self.view.notice(
@@ -204,6 +207,7 @@ class Repl:
         try:
             work()
         except KeyboardInterrupt:
+            self._prompt.forget_typed()
             self.view.end_line()
             self.view.notice("Interrupted.")
             self.talk.refresh_soon()

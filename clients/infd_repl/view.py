@@ -29,6 +29,7 @@ class View:
         self._lock = threading.RLock()
         self._mid_line = False
         self._wrapper = Wrapper()
+        self._resumed = False
 
     def _console(self) -> Console:
         return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -36,10 +37,18 @@ class View:
     def piece(self, text: str) -> None:
         """A piece of a reply, as it comes."""
         with self._lock:
+            if self._resumed:
+                self._resumed = False
+                self._wrapper.at_margin()
             sys.stdout.write(self._wrapper.feed(plain(text), _columns()))
             sys.stdout.flush()
             if text:
                 self._mid_line = not text.endswith("\n")
+
+    def resumed(self) -> None:
+        """The terminal was the shell's in between, which leaves the cursor at the margin. This may
+        be called within any of the others, as by a signal handler."""
+        self._resumed = True
 
     def end_line(self) -> None:
         """Be at the beginning of a line."""

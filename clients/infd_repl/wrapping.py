@@ -41,6 +41,10 @@ class Wrapper:
                     self._within = True
         return "".join(out)
 
+    def at_margin(self) -> None:
+        """Something else has moved the cursor to the beginning of a line."""
+        self._column = 0
+
     def rest(self, width: int) -> str:
         """The word that was held back: nothing follows it."""
         return self._placed(width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pexpect
 import pytest
+from support.scripted_server import refusing
 from support.terminal import at_terminal, said, scripted
 
 
@@ -39,7 +40,7 @@ def test_ctrl_c_leaves_the_message_that_is_changed_as_it_was(repl, line):
     assert "Enter sends it, Ctrl-C leaves it as it was." in begun
     repl.expect("My name is Ada.")
     repl.child.send("\x15" + line + "\x03")
-    assert "The message stays as it was." in repl.expect("\x1b[?2004h")
+    assert "The message stays as it was." in repl.ready()
     assert "Ada" in repl.answer("What is my name?")
     assert "Ctrl-C leaves it" in said(repl.answer("/help edit"))
     repl.leave()
@@ -55,6 +56,43 @@ def test_a_message_is_changed(repl):
     repl.leave()
 
 
+def sent(server):
+    return [request.data for request in server.asked if request.op == "exec_set_input"]
+
+
+def test_what_is_pasted_during_a_reply_is_one_text_at_the_next_prompt(tmp_path):
+    with scripted(tmp_path) as (server, terminal):
+        server.handlers["exec_next"] = server.hold
+        terminal.say("hi")
+        server.arrived.acquire()
+        terminal.expect("\x1b[?2004h")
+        terminal.child.send("\x1b[200~one\rtwo\rthree\x1b[201~")
+        server.release(data="A reply.", IS_SPECIAL=True, FINISH_REASON="stop", MSGID=2)
+        assert "A reply." in terminal.ready()
+        terminal.say("")
+        server.arrived.acquire()
+        server.release(data="Another.", IS_SPECIAL=True, FINISH_REASON="stop", MSGID=4)
+        terminal.ready()
+        assert sent(server) == ["hi", "one\ntwo\nthree"]
+        terminal.leave()
+
+
+def test_ctrl_c_drops_what_was_typed_during_the_reply(tmp_path):
+    with scripted(tmp_path, replies={1: "A reply."}) as (server, terminal):
+        server.handlers["exec_next"] = server.hold
+        # Two lines at once, as a terminal without bracketed paste gives them.
+        terminal.child.send("hi\rthis is read with it\r")
+        server.arrived.acquire()
+        terminal.expect("\x1b[?2004h")  # the reply is read
+        del server.handlers["exec_next"]
+        terminal.child.send("nobody wants\rany of this\r\x03")
+        terminal.expect("Stopped.")
+        terminal.ready()
+        assert "A reply." in terminal.answer("last")
+        assert sent(server) == ["hi", "last"]
+        terminal.leave()
+
+
 def test_the_history_is_searched(tmp_path):
     with scripted(tmp_path, replies={1: "A reply."}) as (server, terminal):
         terminal.answer("My name is Ada.")
@@ -67,8 +105,7 @@ def test_the_history_is_searched(tmp_path):
         terminal.expect("I-search backward")
         terminal.child.send("\x03")  # leaves the search; the line is as empty as it was
         assert "A reply." in terminal.answer("Bye.")
-        sent = [request.data for request in server.asked if request.op == "exec_set_input"]
-        assert sent == ["My name is Ada.", "Hello!", "My name is Ada.", "Bye."]
+        assert sent(server) == ["My name is Ada.", "Hello!", "My name is Ada.", "Bye."]
         terminal.leave()
 
 
@@ -112,3 +149,24 @@ def test_ctrl_z_suspends_and_the_shell_brings_the_line_back(daemon, tmp_path):
         terminal.child.expect(pexpect.EOF)
         assert " icanon" in terminal.child.before
         assert " echo " in terminal.child.before
+
+
+def test_ctrl_z_during_a_reply_and_back(tmp_path):
+    with scripted(tmp_path, shell=True) as (server, terminal):
+        server.handlers["exec_next"] = server.hold
+        terminal.say("hi")
+        server.arrived.acquire()
+        terminal.child.send("\x1a")
+        terminal.expect(terminal.PROMPT)
+        # The shell has the terminal as it was; whatever it does to it, `fg` undoes.
+        terminal.child.send("stty -a; stty echo; fg\r")
+        assert " echo " in terminal.expect("infd_repl")
+        terminal.expect("\x1b[?2004h")
+        server.handlers["exec_next"] = refusing(3000, IS_SPECIAL=True, OFFSET=0, MSGID=2)
+        terminal.child.send("unseen\x03")
+        stopped = terminal.ready()
+        assert "Stopped." in stopped
+        assert "^C" not in stopped
+        assert "unseen" not in stopped
+        terminal.child.send("\x04")
+        terminal.expect(terminal.PROMPT)

@@ -102,7 +102,7 @@ def test_ctrl_c_stops_the_reply_and_keeps_what_was_shown(tmp_path):
             terminal.child.expect(r"\S{40}")
             shown = terminal.child.before + terminal.child.after
             terminal.child.send("\x03")
-            rest = terminal.expect("\x1b[?2004h")
+            rest = terminal.ready()
             assert "Stopped." in rest
             shown = squeezed(shown + rest.partition("Stopped.")[0])
             assert squeezed(terminal.answer("/messages")).endswith(shown)
@@ -254,12 +254,12 @@ def test_a_session_that_ends_in_the_middle_of_a_reply(tmp_path):
             terminal.child.expect(r"\S{40}")
             with RawClient(daemon).login("admin", daemon.admin) as other:
                 other.ok("inf_end_sessions", USERNAME="admin")
-            rest = " ".join(terminal.expect("\x1b[?2004h").split())
+            rest = " ".join(terminal.ready().split())
             assert "The reply ends here. All sessions of the user were ended by admin." in rest
             assert "Your session is over: your next message begins a new conversation." in rest
             assert "/regenerate" not in rest
             terminal.say("/status")
-            assert "logged in again" in terminal.expect("\x1b[?2004h")
+            assert "logged in again" in terminal.ready()
             terminal.leave()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from infd_repl.view import View
 from infd_repl.wrapping import Wrapper
 
 
@@ -49,3 +51,14 @@ def test_nothing_is_lost(pieces: list[str], width: int) -> None:
 def test_no_line_is_longer_than_the_terminal(words: list[str], width: int) -> None:
     for line in wrapped([" ".join(words)], width).split("\n"):
         assert cell_len(line) <= width
+
+
+def test_after_the_shell_had_the_terminal_the_line_begins_at_the_margin(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    view = View()
+    view.piece("twelve long ")
+    view.resumed()
+    view.piece("words fit here. ")
+    assert capsys.readouterr().out == "twelve long words fit here. "

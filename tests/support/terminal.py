@@ -18,6 +18,9 @@ class Terminal:
     """`infc` on a pseudo-terminal. `shell`: as a job of a shell there, whose prompt is `PROMPT`."""
 
     PROMPT = "the shell: "
+    PROMPTED = re.compile(r"\x1b\[\?2004h\x1b\[\?(?:1|25)l")
+    """What prompt_toolkit writes when it opens a prompt, and nobody else here does: bracketed
+    paste is on while a reply is printed, too."""
 
     def __init__(self, url, token, home, *arguments, name="infd_repl", shell=False):
         variables = {**os.environ, "INFD_URL": url, "XDG_STATE_HOME": str(home / "state"),
@@ -43,8 +46,9 @@ class Terminal:
         return ESCAPES.sub("", self.child.before)
 
     def ready(self):
-        """Wait for the prompt: it switches bracketed paste on."""
-        self.expect("\x1b[?2004h")
+        """Wait for the prompt; what came before it."""
+        self.child.expect(self.PROMPTED)
+        return ESCAPES.sub("", self.child.before)
 
     def say(self, text):
         """Type a line and send it, at the prompt that is open."""
@@ -54,7 +58,7 @@ class Terminal:
     def answer(self, text):
         """Say it; what is printed until the next prompt."""
         self.say(text)
-        return self.expect("\x1b[?2004h")
+        return self.ready()
 
     def leave(self):
         self.child.send("\x04")
@@ -73,13 +77,14 @@ def at_terminal(*given, **options):
 
 
 @contextmanager
-def scripted(tmp_path, **script):
+def scripted(tmp_path, *, shell=False, **script):
     with ScriptedServer(**script) as server:
         server.handlers.setdefault(
             "inf_get_context_status", refusing(2010, MODEL="scripted", CTXSIZE=99, TOKENS_USED=1)
         )
         url = f"infd://ada@127.0.0.1:{server.port}"
-        with at_terminal(url, "ada's token", tmp_path, "--context", "99") as terminal:
+        given = (url, "ada's token", tmp_path, "--context", "99")
+        with at_terminal(*given, shell=shell) as terminal:
             terminal.ready()
             yield server, terminal
 
