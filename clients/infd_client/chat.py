@@ -6,7 +6,8 @@
 
 A chat remembers the ids of its messages, so the last one can be answered again or edited. One
 reply at a time: sending while a reply is unread to its end stops that reply, and the history
-keeps what was handed out of it. A refused message leaves the history as it was.
+keeps what was handed out of it; who reads on in it gets a RuntimeError. A refused message leaves
+the history as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from infd_client._results import ExecNextResult
 from infd_client.failures import ClientError, ConnectionLost
 from infd_client.stream import Stream
-from infd_client.turns import ChatBase, check_keywords, choose, fitting
+from infd_client.turns import SUPERSEDED, ChatBase, choose, smaller, wanted
 from infd_protocol.errors import (
     ExecMissingMessage,
     InfContextHalted,
@@ -36,16 +37,18 @@ class Chat(ChatBase):
     """A blocking chat; see the head of this module.
 
     `model`: None chooses the only accessible one. `ctxsize`: in tokens; None takes what model
-    and user allow, 4096 at most. `system`: a system message. `sampling`: keyword arguments of
-    exec_execute_input for every run (temp, top_p, seed, max_tokens, stop, …), and `timeout`. The
-    context is made at the first message, or on entering a `with` block.
+    and user allow, 4096 at most; less where the model's budget has no room for it, see `wanted`.
+    `system`: a system message. `sampling`: keyword arguments of exec_execute_input for every run
+    (temp, top_p, seed, max_tokens, stop, …), and `timeout`. The context is made at the first
+    message, or on entering a `with` block.
 
     Raises TypeError at once for another keyword, here and in `send`, `regenerate` and `edit_last`.
     Making the context raises ValueError if `model` is None and the user may use no model, or
     several, and what inf_create_context refuses. Sending raises what exec_set_input and
     exec_execute_input refuse (InfInvalidParams for a value out of range, ExecTokenLimitExceeded,
-    …), TypeError for a value of a type that the protocol does not know, and ValueError for a
-    message that is longer than a frame.
+    …), TypeError for a value of a type that the protocol does not know or a message that is no
+    str, and ValueError for a message that is longer than a frame or has no form in UTF-8 (a lone
+    surrogate), and in a chat that was closed: `open` makes it another context.
     """
 
     def __init__(
@@ -73,37 +76,41 @@ class Chat(ChatBase):
         else:
             name = client.username
             user = client.inf_get_user(username=name) if name else None
-            sizes = fitting(client.inf_get_model_info(model=self.model), user)
-            for size in sizes:
+            size = first = wanted(client.inf_get_model_info(model=self.model), user)
+            while True:
                 try:
                     made = client.inf_create_context(model=self.model, ctxsize=size)
                     break
-                except InfModelContextFull:
-                    if size == sizes[-1]:
+                except InfModelContextFull as error:
+                    less = smaller(size, error)
+                    if less is None:
                         raise
+                    size = less
             self.ctxsize = size
+            self.wanted = first if size < first else None
         self.ctxid = made.ctxid
+        self._closed = False
         return self
 
     def send(self, text: str, **sampling: Any) -> Stream:
         """Send a message; the reply as an iterator of pieces, already under way."""
-        check_keywords(sampling)
-        self._settle()
+        self._check(sampling, text)
+        self._settle(cut=SUPERSEDED)
         ids = [*self._opening(), self._store("user", text)]
         return self._run(ids, sampling)
 
     def regenerate(self, **sampling: Any) -> Stream:
         """Answer the last message again. Raises ValueError if there is none."""
-        check_keywords(sampling)
-        self._settle()
+        self._check(sampling)
+        self._settle(cut=SUPERSEDED)
         if self._turns.last is None:
             raise ValueError("Nothing was sent yet.")
         return self._run([self._turns.last], sampling)
 
     def edit_last(self, text: str, **sampling: Any) -> Stream:
         """Put `text` in place of the last message, and answer it. Raises ValueError if none."""
-        check_keywords(sampling)
-        self._settle()
+        self._check(sampling, text)
+        self._settle(cut=SUPERSEDED)
         before = self._turns.before_last()
         if before is None:
             self.clear()
@@ -127,9 +134,11 @@ class Chat(ChatBase):
         self._turns.clear()
 
     def close(self) -> None:
-        """Free the context; one that is gone already, alone or with its session, is free."""
-        self._stream = None
-        self._turns.clear()
+        """Free the context; one that is gone already, alone or with its session, is free.
+
+        Nothing can be sent then, until `open` makes another context.
+        """
+        self._forget()
         if self.ctxid is not None:
             ctxid, self.ctxid = self.ctxid, None
             with suppress(InfContextIdMismatch, InfSessionTokenMismatch):
@@ -151,11 +160,18 @@ class Chat(ChatBase):
             self.close()
         elif isinstance(error, ConnectionLost):
             # Nobody is there to be asked; the context ends with its session.
-            self.ctxid = self._stream = None
+            self._forget()
+            self.ctxid = None
         else:
             # What went wrong in the block is what its writer wants to hear of.
             with suppress(InfdError, ClientError):
                 self.close()
+
+    def _forget(self) -> None:
+        self._closed = True
+        self._unsure = False
+        self._stream = None
+        self._turns.clear()
 
     def _id(self) -> int:
         ctxid = self.open().ctxid
@@ -185,9 +201,11 @@ class Chat(ChatBase):
         self._stream = self._client.stream(ctxid)
         return self._stream
 
-    def _settle(self, offset: int | None = None) -> None:
-        """Bring the last reply to its end, and learn its id."""
+    def _settle(self, offset: int | None = None, *, cut: str = "") -> None:
+        """Bring the last reply to its end, and learn its id. `cut`: why its reader gets no more."""
         stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cut(cut)
         if self._unsure:
             ctxid = self._id()
             self._client.exec_stop(ctxid=ctxid)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from infd_client._results import ExecNextResult
 from infd_client.failures import ClientError, ConnectionLost
 from infd_client.stream import AsyncStream
-from infd_client.turns import ChatBase, check_keywords, choose, fitting
+from infd_client.turns import SUPERSEDED, ChatBase, choose, smaller, wanted
 from infd_protocol.errors import (
     ExecMissingMessage,
     InfContextHalted,
@@ -55,37 +55,41 @@ class AsyncChat(ChatBase):
         else:
             name = client.username
             user = await client.inf_get_user(username=name) if name else None
-            sizes = fitting(await client.inf_get_model_info(model=self.model), user)
-            for size in sizes:
+            size = first = wanted(await client.inf_get_model_info(model=self.model), user)
+            while True:
                 try:
                     made = await client.inf_create_context(model=self.model, ctxsize=size)
                     break
-                except InfModelContextFull:
-                    if size == sizes[-1]:
+                except InfModelContextFull as error:
+                    less = smaller(size, error)
+                    if less is None:
                         raise
+                    size = less
             self.ctxsize = size
+            self.wanted = first if size < first else None
         self.ctxid = made.ctxid
+        self._closed = False
         return self
 
     async def send(self, text: str, **sampling: Any) -> AsyncStream:
         """Send a message; the reply as an asynchronous iterator of pieces, already under way."""
-        check_keywords(sampling)
-        await self._settle()
+        self._check(sampling, text)
+        await self._settle(cut=SUPERSEDED)
         ids = [*await self._opening(), await self._store("user", text)]
         return await self._run(ids, sampling)
 
     async def regenerate(self, **sampling: Any) -> AsyncStream:
         """Answer the last message again. Raises ValueError if there is none."""
-        check_keywords(sampling)
-        await self._settle()
+        self._check(sampling)
+        await self._settle(cut=SUPERSEDED)
         if self._turns.last is None:
             raise ValueError("Nothing was sent yet.")
         return await self._run([self._turns.last], sampling)
 
     async def edit_last(self, text: str, **sampling: Any) -> AsyncStream:
         """Put `text` in place of the last message, and answer it. Raises ValueError if none."""
-        check_keywords(sampling)
-        await self._settle()
+        self._check(sampling, text)
+        await self._settle(cut=SUPERSEDED)
         before = self._turns.before_last()
         if before is None:
             await self.clear()
@@ -109,9 +113,11 @@ class AsyncChat(ChatBase):
         self._turns.clear()
 
     async def close(self) -> None:
-        """Free the context; one that is gone already, alone or with its session, is free."""
-        self._stream = None
-        self._turns.clear()
+        """Free the context; one that is gone already, alone or with its session, is free.
+
+        Nothing can be sent then, until `open` makes another context.
+        """
+        self._forget()
         if self.ctxid is not None:
             ctxid, self.ctxid = self.ctxid, None
             with suppress(InfContextIdMismatch, InfSessionTokenMismatch):
@@ -133,11 +139,18 @@ class AsyncChat(ChatBase):
             await self.close()
         elif isinstance(error, ConnectionLost):
             # Nobody is there to be asked; the context ends with its session.
-            self.ctxid = self._stream = None
+            self._forget()
+            self.ctxid = None
         else:
             # What went wrong in the block is what its writer wants to hear of.
             with suppress(InfdError, ClientError):
                 await self.close()
+
+    def _forget(self) -> None:
+        self._closed = True
+        self._unsure = False
+        self._stream = None
+        self._turns.clear()
 
     async def _id(self) -> int:
         ctxid = (await self.open()).ctxid
@@ -168,9 +181,11 @@ class AsyncChat(ChatBase):
         self._stream = self._client.stream(ctxid)
         return self._stream
 
-    async def _settle(self, offset: int | None = None) -> None:
-        """Bring the last reply to its end, and learn its id."""
+    async def _settle(self, offset: int | None = None, *, cut: str = "") -> None:
+        """Bring the last reply to its end, and learn its id. `cut`: why its reader gets no more."""
         stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cut(cut)
         if self._unsure:
             ctxid = await self._id()
             await self._client.exec_stop(ctxid=ctxid)

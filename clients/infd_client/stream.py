@@ -7,8 +7,9 @@ msgid, seed, token counts and times.
 
 Leaving a stream early (break, `close()`, cancellation) leaves the connection usable: what still
 comes is dropped. It does **not** stop the run; `stop()` does, and so does closing a stream that
-was made with stop=True. What the daemon refuses is raised where the next piece was expected:
-InfContextHalted for an aborted run, ExecMissingMessage when there is nothing to read.
+was made with stop=True. A reply that was not read to its end when its chat was told to answer
+again raises RuntimeError where the next piece was expected. What the daemon refuses is raised
+there too: InfContextHalted for an aborted run, ExecMissingMessage when there is nothing to read.
 """
 
 from __future__ import annotations
@@ -41,11 +42,16 @@ class _Progress:
         """The last answer; None until the iterator has ended."""
         self._given = given
         self._over = False
+        self._cut = ""
 
     @property
     def finished(self) -> bool:
         """Whether the reply's end was reached."""
         return self.result is not None
+
+    def _end(self, end: type[StopIteration | StopAsyncIteration]) -> Exception:
+        """What ends the iteration."""
+        return RuntimeError(self._cut) if self._cut else end()
 
     def _accept(self, item: _Item) -> str:
         """The piece in what came, maybe empty. Raises what was refused."""
@@ -122,7 +128,15 @@ class Stream(_Progress):
                 raise _late(self._timeout) from None
             if item is not None and (piece := self._accept(item)):
                 return piece
-        raise StopIteration
+        raise self._end(StopIteration)
+
+    def cut(self, why: str) -> None:
+        """The run was ended by others, who have the reply now: give no more pieces. Who reads on
+        is told `why`, if that is not empty."""
+        if not self._over:
+            self._over = True
+            self._cut = why
+            self._call.leave()
 
     def read(self) -> str:
         """The rest of the reply as one str."""
@@ -235,7 +249,15 @@ class AsyncStream(_Progress):
                         await call.coming()
                 except TimeoutError:
                     raise _late(self._timeout) from None
-        raise StopAsyncIteration
+        raise self._end(StopAsyncIteration)
+
+    def cut(self, why: str) -> None:
+        """The run was ended by others, who have the reply now: give no more pieces. Who reads on
+        is told `why`, if that is not empty."""
+        if not self._over:
+            self._over = True
+            self._cut = why
+            self._call.leave()
 
     async def read(self) -> str:
         """The rest of the reply as one str."""

@@ -11,14 +11,15 @@ from infd_client._results import (
     InfGetModelInfoResult,
     InfGetUserResult,
 )
+from infd_protocol.errors import InfModelContextFull
 from infd_protocol.operations import OPERATIONS
 
 CTXSIZE = 4096
 """Tokens of a chat's context when nothing says otherwise and every limit allows it."""
 
 SMALLEST = 256
-"""Tokens below which a chat is hardly worth having; an automatic size is halved down to it, and
-goes below only where the user's limit does."""
+"""Tokens below which a chat is hardly worth having: no automatic size goes below, unless the
+user's limit does."""
 
 ACCEPTED = 32
 """Tokens that a context must have for the daemon to make it."""
@@ -98,15 +99,40 @@ def choose(names: Sequence[str]) -> str:
     raise ValueError(f"Choose a model: {', '.join(sorted(names))}.")
 
 
-def fitting(info: InfGetModelInfoResult, user: InfGetUserResult | None) -> list[int]:
-    """Context sizes, in tokens, that model and user allow: to be tried one after another, as long
-    as the model's budget has no room."""
+def wanted(info: InfGetModelInfoResult, user: InfGetUserResult | None) -> int:
+    """The size of a context, in tokens, that model and user allow. What others leave of the
+    model's budget does not count: the daemon makes room before it refuses."""
     limit = CTXSIZE if user is None else user.ctxlength
     least = max(min(limit, SMALLEST), ACCEPTED)
-    sizes = [max(min(CTXSIZE, limit, info.training_context or CTXSIZE, info.budget_free), least)]
-    while sizes[-1] // 2 >= least:
-        sizes.append(sizes[-1] // 2)
-    return sizes
+    return max(min(CTXSIZE, limit, info.training_context or CTXSIZE), least)
+
+
+def smaller(size: int, refused: InfModelContextFull) -> int | None:
+    """What to ask for when there is no room for so many tokens; None: nothing worth having."""
+    room = refused.keys.get("LIMIT")
+    if type(room) is not int:
+        room = size // 2  # an older daemon does not say how much there is
+    return room if min(SMALLEST, size) <= room < size else None
+
+
+def check_text(text: object) -> None:
+    """Raises TypeError or ValueError, naming the argument, for a message that cannot be sent."""
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"text cannot be sent: the character at {error.start}, "
+            f"U+{ord(text[error.start]):04X}, has no form in UTF-8"
+        ) from None
+
+
+SUPERSEDED = (
+    "this reply was not read to its end when the chat was told to answer again, which stopped it: "
+    "the history keeps what was handed out"
+)
+"""Why the reader of an earlier reply gets no more of it."""
 
 
 class ChatBase:
@@ -120,12 +146,24 @@ class ChatBase:
         """The model's name; None until the context is made if none was given."""
         self.ctxsize = ctxsize
         """Tokens of the context; None until it is made if none was given."""
+        self.wanted: int | None = None
+        """Tokens that an automatic size would have, if the model's budget had room for more than
+        `ctxsize`; None: it had, or the size was given."""
         self.ctxid: int | None = None
         """The context's id; None before it is made and after it is closed."""
         self.sampling = sampling
         """Keys of exec_execute_input, in lower case, that every run gets."""
         self._turns = Turns(system)
         self._unsure = False
+        self._closed = False
+
+    def _check(self, sampling: Mapping[str, Any], *texts: object) -> None:
+        """Before anything is sent: whether it can be, in this chat."""
+        check_keywords(sampling)
+        for text in texts:
+            check_text(text)
+        if self._closed:
+            raise ValueError("This chat is closed, and its context is gone; make another one.")
 
     @property
     def history(self) -> tuple[int, ...]:

@@ -16,8 +16,6 @@ from infd_client import (
     InfModelNameMismatch,
     InfSessionTokenMismatch,
 )
-from infd_client._results import InfGetModelInfoResult, InfGetUserResult
-from infd_client.turns import fitting
 
 LONG = {"temp": 0.0, "max_tokens": 40}
 
@@ -216,21 +214,6 @@ async def test_nor_is_an_asynchronous_one(daemon, limited):
         async with small.chat(**LONG) as chat:
             assert await (await chat.send("My name is Ada.")).read()
             assert chat.ctxsize == 100
-
-
-@pytest.mark.parametrize(
-    ("free", "training", "ctxlength", "sizes"),
-    [
-        (9999, 8192, 9999, [4096, 2048, 1024, 512, 256]),
-        (9999, 1024, 600, [600, 300]),
-        (50, 1024, 9999, [256]),
-        (50, 1024, 100, [100]),
-        (9999, 0, 8, [32]),
-    ],
-)
-def test_sizes_that_a_chat_tries(free, training, ctxlength, sizes):
-    info = InfGetModelInfoResult(2000, {"BUDGET_FREE": free, "TRAINING_CONTEXT": training}, None)
-    assert fitting(info, InfGetUserResult(2000, {"CTXLENGTH": ctxlength}, None)) == sizes
 
 
 def test_polling_with_exec_next_ends_as_in_the_seed(client):
