@@ -62,7 +62,7 @@ class Address:
         if parts.password is not None:
             raise AddressError(
                 "An address carries no access token or password, because addresses end up in "
-                "logs and process lists: set INFD_TOKEN, write a token file, or pass token=."
+                "logs and process lists: it belongs into INFD_TOKEN or a token file."
             )
         if parts.scheme != SCHEME or not parts.netloc:
             raise AddressError(

@@ -3,6 +3,8 @@
 STOK is filled in by a login of its own, whose session ends with the command; a script that
 wants its session to go on opens one with inf_access_request and sets INFD_STOK. A token that
 confirms an act (ACCTOK of inf_delete_user and the like) is the caller's own when left out.
+Standard input is read only for `--data -`: what waits there unread is told of, not refused, for
+it may be the caller's (a shell's `while read` loop).
 Tokens are not taken from the command line, where other users see them: KEY=@FILE reads one.
 """
 
@@ -17,7 +19,7 @@ from typing import Any
 from infd_client import Client, Result, codes
 from infd_protocol.operations import OPERATIONS, Operation, resolve
 from infd_repl import access
-from infd_repl.keyvalues import SECRET, parse_words, standard_input
+from infd_repl.keyvalues import SECRET, parse_words, standard_input, unread_input
 
 
 def find(name: str, listing: str = "`infc help`") -> Operation:
@@ -30,6 +32,17 @@ def find(name: str, listing: str = "`infc help`") -> Operation:
         near = difflib.get_close_matches(name, OPERATIONS, 3)
         meant = f" Did you mean {', '.join(near)}?" if near else f" {listing} lists them."
         raise ValueError(f"There is no operation {name}.{meant}")
+    return row
+
+
+def find_code(name: str) -> codes.Code | None:
+    """The code of this number or name, None if it looks like neither. Raises ValueError for one
+    that looks like a code and is none."""
+    row = codes.BY_NAME.get(name.upper())
+    if name.isascii() and name.isdigit():
+        row = codes.BY_NUMBER.get(int(name[:9]))
+        if row is None:
+            raise ValueError(f"There is no code {name}; the help on an operation lists its codes.")
     return row
 
 
@@ -55,6 +68,9 @@ def call(given: argparse.Namespace) -> int:
     keys, data = parse_words(row, given.words)
     if given.data is not None:
         data = standard_input() if given.data == "-" else given.data
+    if data is None and row.data_in and unread_input():
+        print(f"infc: standard input is not read: --data - takes {row.data_in} from it",
+              file=sys.stderr)  # fmt: skip
     with access.client_for(given) as client:
         return _call(client, given, row, keys, data)
 

@@ -4,7 +4,7 @@
     infc ask TEXT               one message; `-` is standard input
     infc chat --lines           one message a line, one reply a line
     infc call OP KEY=VALUE …    any operation
-    infc help [OP]              the operations
+    infc help [OP | CODE]       the operations, or one of them, or a code
     infc --version              the version
 
 Exit status: 0 done; 1 refused or failed, with one line on standard error; 2 misused; 130 Ctrl-C.
@@ -58,7 +58,13 @@ def parser() -> Parser:
     _talk_options(chat)
     chat.set_defaults(run=_talk)
 
-    call = commands.add_parser("call", help="carry out any operation", argument_default=after)
+    call = commands.add_parser(
+        "call", help="carry out any operation", argument_default=after,
+        description="Carry out any operation, in a session of its own that ends with the command: "
+        "a context that inf_create_context makes is gone with it, and those of others cannot be "
+        "reached. To go on from call to call, put the STOK that inf_access_request answers into "
+        "INFD_STOK, and end that session with inf_destroy_session.",
+    )  # fmt: skip
     call.add_argument("op", metavar="OP", help="its name; infc help lists them")
     call.add_argument("words", metavar="KEY=VALUE", nargs="*", default=[],
                       help="lists: a,b or JSON")  # fmt: skip
@@ -68,8 +74,9 @@ def parser() -> Parser:
     call.set_defaults(run=_call)
     top.set_defaults(words=[], data=None, json=False)
 
-    explained = commands.add_parser("help", help="list the operations, or explain one")
-    explained.add_argument("op", metavar="OP", nargs="?")
+    explained = commands.add_parser("help", help="list the operations, explain one, or a code")
+    explained.add_argument("op", metavar="OP|CODE", nargs="?",
+                           help="an operation's name, a code's number or name")  # fmt: skip
     explained.set_defaults(run=_help)
     return top
 
@@ -97,7 +104,7 @@ def _call(given: argparse.Namespace) -> int:
 
 
 def _help(given: argparse.Namespace) -> int:
-    from infd_repl.calling import find
+    from infd_repl.calling import find, find_code
 
     if not given.op and not sys.stdout.isatty():
         # For grep: one line each, however long.
@@ -107,7 +114,9 @@ def _help(given: argparse.Namespace) -> int:
         return 0
     from infd_repl.view import View
 
-    if given.op:
+    if given.op and (code := find_code(given.op)):
+        View().code(code)
+    elif given.op:
         View().operation(find(given.op))
     else:
         View().table(("operation", ""), [(row.name, row.doc) for row in OPERATIONS.values()])

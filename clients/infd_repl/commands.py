@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from infd_client import InfdError, codes
 from infd_protocol.operations import OPERATIONS, SAMPLING, Key, resolve
 from infd_repl import words
-from infd_repl.calling import find
+from infd_repl.calling import find, find_code
 from infd_repl.keyvalues import parse_value, parse_words
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def _help(repl: Repl, rest: str) -> None:
         repl.view.line(f"/{command.usage}: {command.doc}")
         if command.more:
             repl.view.notice(command.more)
+    elif name and (code := find_code(name)):
+        repl.view.code(code)
     elif name:
         repl.view.operation(find(name, "/help"))
     else:
@@ -246,7 +248,7 @@ def _quit(repl: Repl, rest: str) -> None:
 
 
 COMMANDS: dict[str, Command] = {
-    "help": Command("help [NAME]", "list commands and operations, or explain one", _help),
+    "help": Command("help [NAME]", "list commands and operations, explain one or a code", _help),
     "model": Command("model [NAME]", "talk to another model, in a new context", _model),
     "models": Command("models", "list the models that you may use", _models),
     "context": Command(

@@ -8,9 +8,13 @@ newline, `\t` a tab and `\\` a backslash. Key names may be in lower case.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
+import stat
 import sys
+import termios
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -128,6 +132,20 @@ def _read(name: str, path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ValueError(f"{name} cannot be read from {path}: {reason}.") from None
+
+
+def unread_input() -> bool:
+    """Whether something waits on standard input now, in a pipe or a file; never waits for it."""
+    try:
+        kind = os.fstat(sys.stdin.fileno())
+        if stat.S_ISREG(kind.st_mode):
+            return kind.st_size > os.lseek(sys.stdin.fileno(), 0, os.SEEK_CUR)
+        if stat.S_ISFIFO(kind.st_mode):
+            waiting = fcntl.ioctl(sys.stdin.fileno(), termios.FIONREAD, b"\0" * 4)
+            return int.from_bytes(waiting, sys.byteorder) > 0
+    except (ValueError, OSError):  # closed, or none
+        pass
+    return False
 
 
 def standard_input() -> str:

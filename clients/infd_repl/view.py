@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infd_client import Result, codes
-from infd_protocol.operations import Key, Operation
+from infd_protocol.operations import OPERATIONS, Key, Operation
 from infd_repl.plain import one_line, plain
 from infd_repl.wrapping import Wrapper
 
@@ -129,6 +129,19 @@ class View:
             self.notice(f"needs {row.flag}")
         names = [codes.BY_NUMBER[code] for code in sorted(row.may_answer)]
         self.table(("code", "", ""), [(code.number, code.name, code.sentence) for code in names])
+
+
+    def code(self, row: codes.Code) -> None:
+        """The help on a code, from its row in the table."""
+        self.line(f"{row.name} ({row.number}): {row.sentence}", "bold")
+        if row.refuses:
+            again = "may succeed later" if row.retryable else "is refused until something changes"
+            self.notice(f"Nothing was carried out. The same call {again}.")
+        ops = [op.name for op in OPERATIONS.values() if row.number in op.may_answer]
+        if len(ops) == len(OPERATIONS):
+            ops = ["every operation"]
+        if ops:
+            self.notice(f"Answered by {', '.join(ops)}.")
 
 
 def _columns() -> int:
