@@ -10,7 +10,7 @@ from infd_client import Chat, Client, ExecTokenLimitExceeded, Stream
 from infd_repl import access, models
 from infd_repl.keyvalues import standard_input
 from infd_repl.plain import one_line, plain
-from infd_repl.problems import COMMAND, why_cut
+from infd_repl.problems import COMMAND, why_cut, why_small
 
 
 def sampling_of(given: argparse.Namespace) -> dict[str, Any]:
@@ -32,11 +32,16 @@ def ask(given: argparse.Namespace) -> int:
     text = standard_input() if given.text == "-" else given.text
     if not text.strip():
         raise ValueError("The message is empty.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("The message is not UTF-8.") from None
     shown = plain if sys.stdout.isatty() else str
     last = ""
     with access.client_for(given) as client:
         chat = _chat(client, given)
         try:
+            _open(chat)
             stream = chat.send(text)
             for piece in stream:
                 sys.stdout.write(shown(piece))
@@ -59,12 +64,27 @@ def lines(given: argparse.Namespace) -> int:
     with access.client_for(given) as client:
         chat = _chat(client, given)
         try:
-            for line in sys.stdin:
-                if line.strip():
-                    print(one_line(_reply(chat, line.strip())), flush=True)
+            for number, raw in enumerate(sys.stdin.buffer, 1):
+                line = _text(raw, number)
+                if line:
+                    _open(chat)
+                    print(one_line(_reply(chat, line)), flush=True)
         finally:
             access.leave(client)
     return 0
+
+
+def _text(line: bytes, number: int) -> str:
+    try:
+        return line.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"Line {number} of standard input is not UTF-8.") from None
+
+
+def _open(chat: Chat) -> None:
+    """Make the chat's context if it has none yet, and say so if it is a small one."""
+    if chat.ctxid is None and (why := why_small(chat.open().ctxsize, chat.wanted)):
+        print(f"infc: {why}", file=sys.stderr)
 
 
 def _reply(chat: Chat, text: str) -> str:

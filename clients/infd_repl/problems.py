@@ -43,6 +43,8 @@ class Place:
     called: Callable[[str], str]
     larger: str
     longer: str
+    useless: frozenset[str] = frozenset()
+    """Operations that cannot help there, so what is said of them is left out."""
 
 
 _OPERATION = re.compile(r"(?<![\w/])(?:inf|exec)_\w+")
@@ -65,7 +67,10 @@ def _room(error: InfdError) -> int:
 
 def _smaller(error: InfdError) -> str:
     room = _room(error)
-    return f"--context N fits with N from {ACCEPTED} to {room}" if room else ""
+    if room:
+        return f"--context N fits with N from {ACCEPTED} to {room}"
+    own = "inf_end_sessions" in error.detail
+    return "or wait until another program of yours has ended" if own else ""
 
 
 def _free_or_smaller(error: InfdError) -> str:
@@ -83,6 +88,8 @@ COMMAND = Place(
     lambda op: f"`infc call {op}`",
     larger="--context N makes a larger context",
     longer="--max-tokens N allows more",
+    # A command has a session of its own, and with it contexts of its own.
+    useless=frozenset({"inf_destroy_context"}),
 )
 """A command that talks: ask, chat."""
 
@@ -117,7 +124,10 @@ def detail(error: InfdError, place: Place) -> str:
     def called(found: re.Match[str]) -> str:
         return place.called(found[0]) if found[0] in OPERATIONS else found[0]
 
-    return _OPERATION.sub(called, one_line(error.detail))
+    said = one_line(error.detail)
+    for op in place.useless:
+        said = re.sub(rf"{op} [^,:;.]*, ", "", said)
+    return _OPERATION.sub(called, said)
 
 
 def explain(error: BaseException, place: Place | None = None) -> str:
@@ -125,6 +135,8 @@ def explain(error: BaseException, place: Place | None = None) -> str:
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return one_line(f"{where}{error.strerror}")
+    if isinstance(error, UnicodeEncodeError):
+        return "A text that was given is not UTF-8."
     if not isinstance(error, InfdError):
         return one_line(str(error) or type(error).__name__)
     said = detail(error, place) if place else one_line(error.detail)
@@ -136,6 +148,16 @@ def explain(error: BaseException, place: Place | None = None) -> str:
     hints = place.hints.items() if place else ()
     hint = next((hint(error) for kind, hint in hints if isinstance(error, kind)), "")
     return f"{text} ({hint})" if hint else text
+
+
+def why_small(size: int | None, wanted: int | None) -> str:
+    """Why a context of nobody's choosing has only so many tokens; "" if it has what was wanted."""
+    if wanted is None:
+        return ""
+    return (
+        f"The context has only {size} tokens, not {wanted}: you can have no more of the model's "
+        "budget now."
+    )
 
 
 def why_cut(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.daemon import run
+from support.infc import runner
 from support.terminal import at_terminal
 
 
@@ -20,3 +21,9 @@ def repl(daemon, tmp_path):
         terminal.expect("model demo")
         terminal.ready()
         yield terminal
+
+
+@pytest.fixture
+def infc(daemon, tmp_path):
+    """infc in pipes, as the superuser."""
+    return runner(f"infd://admin@{daemon.host}:{daemon.port}", daemon.admin, tmp_path)

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from importlib import metadata
 
 import pytest
-from support.daemon import run
 from support.foreign import Foreigner
+from support.infc import answered, refused, runner
 from support.people import People
 from support.scripted_server import STOK, ScriptedServer, refusing
 
 from infd_protocol.operations import OPERATIONS
 from infd_repl import access
 from infd_repl.cli import main
-
-
-@pytest.fixture(scope="module")
-def daemon():
-    with run() as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def infc(daemon, tmp_path):
-    return runner(f"infd://admin@{daemon.host}:{daemon.port}", daemon.admin, tmp_path)
 
 
 @pytest.fixture
@@ -50,35 +36,6 @@ def of(person, tmp_path):
     """The infc of this person."""
     url = f"infd://{person.username}@{person.daemon.host}:{person.daemon.port}"
     return runner(url, person.token, tmp_path)
-
-
-def runner(url, token, tmp_path):
-    def infc(*arguments, stdin="", **variables):
-        environ = {
-            **os.environ, "INFD_URL": url, "INFD_TOKEN": token,
-            "XDG_CONFIG_HOME": str(tmp_path), **variables,
-        }  # fmt: skip
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "infd_repl", *arguments],
-            input=stdin, capture_output=True, text=True, errors="surrogateescape", timeout=120,
-            env=environ, check=False,
-        )  # fmt: skip
-
-    return infc
-
-
-def answered(done):
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def refused(done, *words):
-    """One line on standard error, nothing on standard output."""
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("infc: ")
-    assert done.stderr.count("\n") == 1
-    for word in words:
-        assert word in done.stderr
 
 
 def test_lines_are_one_conversation(infc):
@@ -133,9 +90,15 @@ def test_ask_refused(infc):
     refused(wrong, said, "with the access token in INFD_TOKEN.")
     refused(infc("ask", "-", stdin=" \n"), "empty")
     refused(infc("ask", "-", stdin="\udcff\udcfe hi"), "not UTF-8")
+    refused(infc("ask", "\udcff"), "infc: The message is not UTF-8.\n")
+    refused(infc("ask", "hi", "--system", "\udcff"), "infc: A text that was given is not UTF-8.\n")
+    half = infc("--temp", "0", stdin="My name is Ada.\n\udcff\n")
+    assert (half.returncode, half.stderr) == (1, "infc: Line 2 of standard input is not UTF-8.\n")
+    assert "Ada" in half.stdout
     refused(infc("ask", "hi", "--context", "8"), "INF_INVALID_TOKEN_LIMIT (2006)")
     refused(infc("ask", "hi", INFD_TOKEN=""), "INFD_TOKEN")
-    refused(infc("ask", "hi", INFD_URL="infd://a:secret@h"), "password")
+    secret = infc("ask", "hi", INFD_URL="infd://a:secret@h")
+    refused(secret, "password", "INFD_TOKEN or a token file.\n")
     refused(infc("ask", "hi", INFD_URL="http://h"), "infd://USER@HOST:PORT")
 
 
