@@ -134,11 +134,19 @@ def log_in(
             )
             raise
         return username, token
+    return username, ask_token(client, username)
+
+
+def ask_token(client: Client, username: str) -> str:
+    """Have the token typed, unseen, and open a session with it; the token that did.
+
+    Raises EOFError for Ctrl-D, InfAuthorizationFailed after too many tries.
+    """
     for left in reversed(range(TRIES)):
         token = getpass.getpass(f"Access token of {username}: ")
         try:
             open_session(client, username, token)
-            return username, token
+            return token
         except InfAuthorizationFailed as error:
             if not left:
                 raise

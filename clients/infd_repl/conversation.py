@@ -171,6 +171,12 @@ class Conversation:
         access.open_session(self.client, self.username, self._token)
         self.begin()
 
+    def logged_in(self, token: str) -> None:
+        """A session was opened with this token: an empty context in it, on the same model."""
+        self._token = token
+        self.drop_all()
+        self.begin()
+
     def lost(self) -> str:
         """Whether the session or the context in use is gone, as the beginning of a sentence; ""
         if neither is. Never raises what the daemon refuses."""

@@ -94,6 +94,13 @@ class Repl:
         """Say where the talk goes on."""
         facts = self.talk.facts
         self.view.notice(f"Context {facts.ctxid} on {facts.model}, {facts.size} tokens.")
+        self.tell_if_small()
+
+    def tell_if_small(self) -> None:
+        """Say so if the context is smaller than one is by itself."""
+        chat = self.talk.chat if self.talk.current is not None else None
+        if chat is not None and (why := problems.why_small(chat.ctxsize, chat.wanted)):
+            self.view.notice(why)
 
     def show(self, stream: Stream) -> None:
         """Print a reply as it comes. Ctrl-C stops it where it is."""
@@ -167,22 +174,36 @@ class Repl:
         except gone as error:
             try:
                 again()
-            except REPORTED:
-                self.view.problem(_GONE.get(type(error)) or explain(error, problems.REPL))
+            except REPORTED as failed:
+                if not isinstance(failed, InfAuthorizationFailed):  # that is told there
+                    self.view.problem(_GONE.get(type(error)) or explain(error, problems.REPL))
                 raise
             work()
 
     def _log_in_again(self, *, sends: bool = False) -> None:
+        guess = " (was the daemon restarted?)"
         try:
             self.talk.log_in_again()
         except InfAuthorizationFailed as error:
-            error.detail += " If you have a new access token, leave and start infc with it."
-            raise
+            self.view.notice(
+                f"Your session is over, and {self.talk.username} can no longer log in with the "
+                "same access token: was it changed, or the user deleted?"
+            )
+            guess = ""
+            self._log_in_anew(error)
         then = ", and your message is sent again" if sends else ""
         self.view.notice(
-            "Your session was over (was the daemon restarted?), so you are logged in again: "
-            f"the conversation begins anew{then}."
+            f"Your session was over{guess}, so you are logged in again: the conversation "
+            f"begins anew{then}."
         )
+
+    def _log_in_anew(self, refused: InfAuthorizationFailed) -> None:
+        """With another token that the person types; raises `refused` if they have none."""
+        try:
+            token = access.ask_token(self.talk.client, self.talk.username)
+        except EOFError:
+            raise refused from None
+        self.talk.logged_in(token)
 
     def _replace(self) -> None:
         self.talk.replace()
@@ -229,7 +250,11 @@ def _choose(client: Client, wanted: str | None, view: View) -> str:
         view.line(f"Models: {listed}")
         answer = input("Which one, by name or number? ").strip().removeprefix("/model ").strip()
         found = models.picked(answer, names)
-        if found is None and answer:
+        if answer == "/quit":
+            raise commands.Quit
+        if found is None and answer.startswith("/"):
+            view.line("A name or a number, please; /quit or Ctrl-D leaves. Commands come later.")
+        elif found is None and answer:
             view.line(f"There is no model {answer} for you.")
     return found
 
@@ -258,7 +283,11 @@ def start(given: argparse.Namespace) -> int:
                 view.problem(explain(error, problems.REPL))
                 where = "no context yet"
             view.notice(f"infd at {client.address}, {where}. /help lists commands, Ctrl-D leaves.")
-            Repl(talk, view, news).run()
+            repl = Repl(talk, view, news)
+            repl.tell_if_small()
+            repl.run()
+        except commands.Quit:
+            pass
         except EOFError:
             print(file=sys.stderr)
         finally:

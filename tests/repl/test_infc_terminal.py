@@ -9,8 +9,8 @@ import pytest
 from support.daemon import run
 from support.endless import TABLE, endless
 from support.raw_client import RawClient
-from support.scripted_server import Cut, ScriptedServer, refusing
-from support.terminal import ESCAPES, at_terminal, scripted
+from support.scripted_server import STOK, Cut, ScriptedServer, refusing
+from support.terminal import ESCAPES, at_terminal, said, scripted
 
 
 def test_a_talk(repl):
@@ -153,6 +153,26 @@ def test_a_model_is_chosen_by_its_name_or_its_number(tmp_path):
                 terminal.leave()
 
 
+@pytest.mark.parametrize("leaving", ["/quit\r", "\x04"])
+def test_the_choice_of_a_model_can_be_left(tmp_path, leaving):
+    with ScriptedServer() as server:
+        listed = refusing(2000, MODEL=["one", "two"])
+        info = refusing(2000, LOADED=False)
+        server.handlers.update(inf_get_accessible_models=listed, inf_get_model_info=info)
+        url = f"infd://ada@127.0.0.1:{server.port}"
+        with at_terminal(url, "ada's token", tmp_path) as terminal:
+            terminal.expect("Which one, by name or number? ")
+            terminal.child.send("/help\r")
+            terminal.expect("/quit or Ctrl-D leaves")
+            terminal.expect("Which one, by name or number? ")
+            terminal.child.send(leaving)
+            terminal.child.expect(pexpect.EOF)
+            assert "There is no model" not in terminal.child.before
+            terminal.child.close()
+            assert terminal.child.exitstatus == 0
+        assert "inf_destroy_session" in server.operations()
+
+
 def test_nobody_listens(tmp_path):
     with ScriptedServer() as server:
         pass
@@ -233,14 +253,49 @@ def test_a_command_too_opens_a_session_anew(tmp_path):
         terminal.leave()
 
 
-def test_who_cannot_log_in_again_is_told_why_it_was_tried(tmp_path):
+@pytest.mark.parametrize("command", [False, True])
+def test_who_cannot_log_in_again_is_asked_for_the_token(tmp_path, command):
+    with scripted(tmp_path, replies={1: "Hello."}) as (server, terminal):
+        op = "inf_get_context_status" if command else "exec_set_input"
+        before = server.handlers.get(op)
+
+        def log_in(peer, request):
+            if request.keys["ACCTOK"] != "the new one":
+                peer.answer(request, 2008, DETAIL="USERNAME or ACCTOK is wrong.")
+                return
+            server.handlers.update({op: before} if before else {})
+            if before is None:
+                del server.handlers[op]
+            peer.answer(request, STOK=STOK)
+
+        server.handlers[op] = refusing(2002, DETAIL="The session ended.")
+        server.handlers["inf_access_request"] = log_in
+        terminal.child.send("/status\r" if command else "hi\r")
+        printed = said(terminal.expect("Access token of ada: "))
+        assert "ada can no longer log in with the same access token: was it changed" in printed
+        assert "restarted" not in printed
+        terminal.child.send("a wrong one\r")
+        terminal.expect("The name or the access token is wrong.")
+        terminal.expect("Access token of ada: ")
+        terminal.child.send("the new one\r")
+        printed = said(terminal.ready())
+        assert "Your session was over, so you are logged in again" in printed
+        assert ("idle" if command else "Hello.") in printed
+        assert "the new one" not in printed
+        terminal.leave()
+
+
+def test_who_has_no_other_token_is_told_why_it_was_tried_and_keeps_the_prompt(tmp_path):
     with scripted(tmp_path) as (server, terminal):
         server.handlers["exec_set_input"] = refusing(2002, DETAIL="The session ended.")
         server.handlers["inf_access_request"] = refusing(2008, DETAIL="The token is wrong.")
-        printed = terminal.answer("hi")
-        assert "Your session is over" in printed
-        assert "INF_AUTHORIZATION_FAILED (2008): The token is wrong. If you have a new" in printed
-        assert "logged in again" not in printed
+        for key in ("\x04", "\x03"):
+            terminal.child.send("hi\r")
+            assert "Your session is over" in said(terminal.expect("Access token of ada: "))
+            terminal.child.send(key)
+            printed = terminal.ready()
+            assert ("(2008): The token is wrong." in printed) == (key == "\x04")
+            assert "logged in again" not in printed
         terminal.leave()
 
 
