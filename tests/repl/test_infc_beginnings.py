@@ -62,3 +62,28 @@ def test_a_budget_that_is_used_up(tmp_path):
         del server.handlers["inf_create_context"]
         assert "Context 1 on scripted" in terminal.answer("/context new 9")
         terminal.leave()
+
+
+def test_a_context_that_is_smaller_than_by_default_is_told_of(tmp_path):
+    refused = refusing(2019, DETAIL="There is less.", LIMIT=700)
+
+    def create(peer, request):
+        (made if request.keys["CTXSIZE"] <= 700 else refused)(peer, request)
+
+    made = refusing(2000, CTXID=1)
+    with ScriptedServer() as server:
+        server.handlers.update(
+            inf_create_context=create,
+            inf_get_model_info=refusing(2000, TRAINING_CONTEXT=2048),
+            inf_get_user=refusing(2000, CTXLENGTH=9999),
+            inf_get_context_status=refusing(
+                2010, MODEL="scripted", CTXSIZE=700, TOKENS_USED=1
+            ),
+        )
+        url = f"infd://ada@127.0.0.1:{server.port}"
+        with at_terminal(url, "ada's token", tmp_path) as terminal:
+            why = "The context has only 700 tokens, not 2048: you can have no more of the model's"
+            assert why in said(terminal.ready())
+            assert why in said(terminal.answer("/context new"))
+            assert why not in said(terminal.answer("/context new 99"))
+            terminal.leave()
