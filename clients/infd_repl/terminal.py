@@ -34,15 +34,19 @@ def undisturbed(resumed: Callable[[], object]) -> Iterator[None]:
     except (termios.error, ValueError, OSError):
         yield
         return
-    mode.set()
-    stop = signal.signal(signal.SIGTSTP, mode.stop)
-    go_on = signal.signal(signal.SIGCONT, mode.go_on)
+    stop, go_on = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
     try:
+        # Whenever Ctrl-Z is pressed while the mode is the reply's, `stop` is there to end it, and
+        # nothing brings it back once it has ended.
+        if stop is not signal.SIG_IGN:  # or there is no shell that could bring it back
+            signal.signal(signal.SIGTSTP, mode.stop)
+        signal.signal(signal.SIGCONT, mode.go_on)
+        mode.set()
         yield
     finally:
-        signal.signal(signal.SIGTSTP, stop)
-        signal.signal(signal.SIGCONT, go_on)
+        signal.signal(signal.SIGCONT, go_on or signal.SIG_DFL)
         mode.restore()
+        signal.signal(signal.SIGTSTP, stop or signal.SIG_DFL)
 
 
 def forget_typed() -> None:

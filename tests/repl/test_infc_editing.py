@@ -156,6 +156,7 @@ def test_ctrl_z_during_a_reply_and_back(tmp_path):
         server.handlers["exec_next"] = server.hold
         terminal.say("hi")
         server.arrived.acquire()
+        terminal.expect("\x1b[?2004h")  # the reply is read
         terminal.child.send("\x1a")
         terminal.expect(terminal.PROMPT)
         # The shell has the terminal as it was; whatever it does to it, `fg` undoes.
