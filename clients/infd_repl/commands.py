@@ -66,6 +66,8 @@ def operate(repl: Repl, name: str, rest: str) -> None:
         repl.talk.drop_all()
     elif row.name == "inf_destroy_context" and keys.get("CTXID") in repl.talk.chats:
         repl.talk.forget(keys["CTXID"])
+    elif row.name == "inf_modify_user_access_token" and keys["USERNAME"] == repl.talk.username:
+        repl.talk.token = result.keys["ACCTOK"]
     repl.talk.refresh()
 
 

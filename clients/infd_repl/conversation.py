@@ -55,7 +55,7 @@ class Conversation:
         self.names: list[str] = []
         self.model: str | None = None
         self.facts = Facts()
-        self._token = token
+        self.token = token
         self._current: int | None = None
         self._refused = ""
         """Why there is no context: what the daemon said, when it said so."""
@@ -168,12 +168,12 @@ class Conversation:
     def log_in_again(self) -> None:
         """A new session and an empty context on the same model."""
         self.drop_all()
-        access.open_session(self.client, self.username, self._token)
+        access.open_session(self.client, self.username, self.token)
         self.begin()
 
     def logged_in(self, token: str) -> None:
         """A session was opened with this token: an empty context in it, on the same model."""
-        self._token = token
+        self.token = token
         self.drop_all()
         self.begin()
 
