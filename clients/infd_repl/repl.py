@@ -1,9 +1,9 @@
 """The REPL: lines in, replies out as they come.
 
 Ctrl-C stops the reply and keeps what was shown of it: exec_stop carries the number of bytes
-shown, so the model's history holds what the person saw. It drops what was typed meanwhile, which
-else is the next line. Everything that goes wrong is one line,
-and the prompt comes back. A session that is gone is opened anew, and the message sent again.
+shown, so the model's history holds what the person saw. What was typed meanwhile goes with it;
+else it is the next line. Everything that goes wrong is one line, and the prompt comes back. A
+session that is gone is opened anew, and the message sent again.
 """
 
 from __future__ import annotations
