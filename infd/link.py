@@ -138,8 +138,7 @@ class Link(asyncio.Protocol):
             return
         self._pumping = True
         connection = self._connection
-        began = _now()
-        until = began + SLICE
+        began, until = time.thread_time(), _now() + SLICE
         while not self._deaf:
             event = connection.next_event()
             if event is None:
@@ -156,7 +155,7 @@ class Link(asyncio.Protocol):
                 break
         self._pumping = False
         self._flush()
-        turns.charge(whose, _now() - began)
+        turns.charge(whose, time.thread_time() - began)
         self.listen()
         if connection.state is State.CLOSED and self._transport is not None:
             self._transport.close()

@@ -64,7 +64,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._next)
 
     def charge(self, whose: str, seconds: float) -> None:
-        """Somebody's requests were handled for so long."""
+        """Somebody's requests took so much processor time of the loop's thread."""
         now = perf_counter()
         if whose != self._latest:
             self._other_at, self._latest = self._latest_at, whose
