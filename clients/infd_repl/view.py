@@ -130,7 +130,6 @@ class View:
         names = [codes.BY_NUMBER[code] for code in sorted(row.may_answer)]
         self.table(("code", "", ""), [(code.number, code.name, code.sentence) for code in names])
 
-
     def code(self, row: codes.Code) -> None:
         """The help on a code, from its row in the table."""
         self.line(f"{row.name} ({row.number}): {row.sentence}", "bold")
