@@ -31,8 +31,9 @@ from infd.reach import ADMIN
 
 MODEL = "demo"
 ABOUT = (
-    "The bundled model is tiny: it remembers what you tell it, counts, adds, spells, and answers\n"
-    'questions about infd; of anything else it says that it does not know. Try "My name is Ada."'
+    "The bundled model is tiny: it remembers what you tell it, counts, adds, spells,\n"
+    "and answers questions about infd; of anything else it says that it does not\n"
+    'know. Try "My name is Ada."'
 )
 STOP_SECONDS = 10.0
 """A daemon that has not stopped by then is killed."""
