@@ -170,20 +170,15 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host. Names other than localhost are not looked up:
-    what they mean may change, so they count as reachable from outside."""
-    return not how_exposed(host)
-
-
 def how_exposed(host: str) -> str:
-    """Why the host may be reached from other machines, a clause; "" where only this one does."""
+    """Why the host may be reached from other machines, a clause; "" where only this one does.
+
+    Names other than localhost are not looked up: what they mean may change.
+    """
+    if host == "localhost":
+        return ""
     try:
-        local = ipaddress.ip_address(host).is_loopback
+        local = bool(host) and ipaddress.ip_address(host).is_loopback
     except ValueError:
-        if host == "localhost":
-            return ""
-        if host:
-            return "names a host that is not localhost, so other machines may reach it"
-        local = False
+        return "names a host that is not localhost, so other machines may reach it"
     return "" if local else "can be reached from other machines"

@@ -35,12 +35,16 @@ _Item = tuple[str, Response] | BaseException
 class _Progress:
     """What was handed to the caller so far: the part that both streams share."""
 
-    def __init__(self, offset: int, given: Callable[[Response], None]) -> None:
+    def __init__(
+        self, offset: int, given: Callable[[Response], None], leave: Callable[[], None]
+    ) -> None:
+        """`leave`: drop what still comes."""
         self.position = offset
         """Bytes of the reply up to and with the last piece handed out (UTF-8)."""
         self.result: ExecNextResult | None = None
         """The last answer; None until the iterator has ended."""
         self._given = given
+        self._leave = leave
         self._over = False
         self._cut = ""
 
@@ -48,6 +52,14 @@ class _Progress:
     def finished(self) -> bool:
         """Whether the reply's end was reached."""
         return self.result is not None
+
+    def cut(self, why: str) -> None:
+        """The run was ended by others, who have the reply now: give no more pieces. Who reads on
+        is told `why`, if that is not empty."""
+        if not self._over:
+            self._over = True
+            self._cut = why
+            self._leave()
 
     def _end(self, end: type[StopIteration | StopAsyncIteration]) -> Exception:
         """What ends the iteration."""
@@ -111,7 +123,7 @@ class Stream(_Progress):
         timeout: float | None,
         stops: bool,
     ) -> None:
-        super().__init__(offset, given)
+        super().__init__(offset, given, call.leave)
         self._call = call
         self._stop = stop
         self._timeout = timeout
@@ -129,14 +141,6 @@ class Stream(_Progress):
             if item is not None and (piece := self._accept(item)):
                 return piece
         raise self._end(StopIteration)
-
-    def cut(self, why: str) -> None:
-        """The run was ended by others, who have the reply now: give no more pieces. Who reads on
-        is told `why`, if that is not empty."""
-        if not self._over:
-            self._over = True
-            self._cut = why
-            self._call.leave()
 
     def read(self) -> str:
         """The rest of the reply as one str."""
@@ -226,7 +230,7 @@ class AsyncStream(_Progress):
         timeout: float | None,
         stops: bool,
     ) -> None:
-        super().__init__(offset, given)
+        super().__init__(offset, given, call.leave)
         self._call = call
         self._stop = stop
         self._timeout = timeout
@@ -250,14 +254,6 @@ class AsyncStream(_Progress):
                 except TimeoutError:
                     raise _late(self._timeout) from None
         raise self._end(StopAsyncIteration)
-
-    def cut(self, why: str) -> None:
-        """The run was ended by others, who have the reply now: give no more pieces. Who reads on
-        is told `why`, if that is not empty."""
-        if not self._over:
-            self._over = True
-            self._cut = why
-            self._call.leave()
 
     async def read(self) -> str:
         """The rest of the reply as one str."""

@@ -84,12 +84,13 @@ class Slots:
         self._flash = self._instance.flash
         self._at = [None] * slots
 
-    def _remake(self, slots: int, ctxsize: int) -> None:
-        """Another instance in place of this one; every KV is kept outside meanwhile.
+    def _remake(self, slots: int, ctxsize: int, cause: Seat) -> None:
+        """Another instance in place of this one, because of one seat; every KV is kept outside
+        meanwhile.
 
         Raises ContextError: then it is as large as before.
         """
-        before = self.instance
+        began, before = thread_time(), self.instance
         for seat in self._at:
             if seat is not None:
                 self._save(seat)
@@ -99,6 +100,7 @@ class Slots:
         except ContextError:
             self._make(before.slots, before.ctxsize)
             raise
+        self._held_up(cause, began)
 
     def close(self) -> None:
         """Free the instance; twice is harmless."""
@@ -155,10 +157,8 @@ class Slots:
             # The memory of contexts that are gone is given back; where that cannot be, later.
             self._limit = MOST_ROWS
             longest = min(self._instance.ctxsize, max(seat.ctxsize for seat in self._seats))
-            began = thread_time()
             with suppress(ContextError):
-                self._remake(min(self._instance.slots, self._room(longest)), longest)
-            self._held_up(seat, began)
+                self._remake(min(self._instance.slots, self._room(longest)), longest, seat)
 
     def _held_up(self, seat: Seat, began: float) -> None:
         """What was done for a seat since `began` is held against its user, where others wait."""
@@ -208,12 +208,11 @@ class Slots:
         least one. What is wrong, in words, if there is no memory for it."""
         longest = max(seat.ctxsize for seat in running)
         if longest > self.instance.ctxsize:
-            began = thread_time()
+            cause = next(seat for seat in running if seat.ctxsize == longest)
             try:
-                self._remake(min(self.instance.slots, self._room(longest)), longest)
+                self._remake(min(self.instance.slots, self._room(longest)), longest, cause)
             except ContextError as error:
                 return str(error)
-            self._held_up(next(s for s in running if s.ctxsize == longest), began)
         if longest == self.instance.ctxsize:
             self._filled = perf_counter()
         return ""
@@ -228,10 +227,8 @@ class Slots:
             slots = self.instance.slots
             while slots < min(runs, room):
                 slots = min(2 * slots, room)
-            began = thread_time()
             try:
-                self._remake(slots, ctxsize)
-                self._held_up(running[-1], began)
+                self._remake(slots, ctxsize, running[-1])
             except ContextError as error:
                 self._limit = max(slots // 2, self.instance.slots)
                 _log.warning("no more runs at once", model=self.model.info.path,

@@ -12,7 +12,7 @@ import pytest
 from infd import config
 from infd.config import Config, ConfigError, ModelConfig
 from infd.engine.options import ModelOptions
-from infd.settings import is_loopback, split_address
+from infd.settings import how_exposed, split_address
 
 
 @pytest.fixture(autouse=True)
@@ -236,7 +236,7 @@ def test_the_table_has_a_sentence_for_every_key() -> None:
      ("0.0.0.0", False), ("::", False), ("192.168.1.2", False), ("host.localhost", False)],
 )  # fmt: skip
 def test_what_is_loopback(host: str, local: bool) -> None:
-    assert is_loopback(host) is local
+    assert bool(how_exposed(host)) is not local
 
 
 def test_addresses() -> None:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from support.daemon import run
-from support.endless import TABLE, endless
 from support.restart import restart
 from support.scripted_server import Cut
-from support.terminal import at_terminal, said, scripted
+from support.terminal import said, scripted
 
 WILL_BE_STOPPED = "will be stopped as soon as the daemon can be reached again."
 
 
-def test_a_daemon_that_is_killed_and_started_again(tmp_path):
-    with run(models={"endless": endless()}, config={"models": TABLE}) as daemon:
-        url = f"infd://admin@{daemon.host}:{daemon.port}"
-        options = ("--model", "endless", "--context", "30000", "--temp", "0")
-        with at_terminal(url, daemon.admin, tmp_path, *options) as terminal:
-            terminal.ready()
-            daemon.kill()
-            terminal.expect("connection was lost; reconnecting")
-            restart(daemon)
-            terminal.expect("Connected again.")
-            terminal.say("Hello!")
-            assert "logged in again" in said(terminal.expect("your message is sent again"))
-            terminal.child.expect(r"\S{40}")
-            terminal.child.send("\x03")
-            assert WILL_BE_STOPPED not in said(terminal.expect("Stopped."))
-            terminal.ready()
-            terminal.leave()
+def test_a_daemon_that_is_killed_and_started_again(endless_repl):
+    daemon, terminal = endless_repl
+    daemon.kill()
+    terminal.expect("connection was lost; reconnecting")
+    restart(daemon)
+    terminal.expect("Connected again.")
+    terminal.say("Hello!")
+    assert "logged in again" in said(terminal.expect("your message is sent again"))
+    terminal.child.expect(r"\S{40}")
+    terminal.child.send("\x03")
+    assert WILL_BE_STOPPED not in said(terminal.expect("Stopped."))
+    terminal.ready()
+    terminal.leave()
 
 
 def test_ctrl_c_while_the_daemon_is_away_in_the_middle_of_a_reply(tmp_path):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.daemon import run
-from support.endless import TABLE, endless
 from support.raw_client import RawClient
 from support.scripted_server import STOK, refusing
-from support.terminal import at_terminal, said, scripted
+from support.terminal import said, scripted
 
 
 def test_a_session_that_is_gone_is_opened_anew(tmp_path):
@@ -110,20 +108,16 @@ def test_who_has_no_other_token_is_told_why_it_was_tried_and_keeps_the_prompt(tm
         terminal.leave()
 
 
-def test_a_session_that_ends_in_the_middle_of_a_reply(tmp_path):
-    with run(models={"endless": endless()}, config={"models": TABLE}) as daemon:
-        url = f"infd://admin@{daemon.host}:{daemon.port}"
-        options = ("--model", "endless", "--context", "30000", "--temp", "0")
-        with at_terminal(url, daemon.admin, tmp_path, *options) as terminal:
-            terminal.ready()
-            terminal.say("Hello!")
-            terminal.child.expect(r"\S{40}")
-            with RawClient(daemon).login("admin", daemon.admin) as other:
-                other.ok("inf_end_sessions", USERNAME="admin")
-            rest = " ".join(terminal.ready().split())
-            assert "The reply ends here. All sessions of the user were ended by admin." in rest
-            assert "Your session is over: your next message begins a new conversation." in rest
-            assert "/regenerate" not in rest
-            terminal.say("/status")
-            assert "logged in again" in terminal.ready()
-            terminal.leave()
+def test_a_session_that_ends_in_the_middle_of_a_reply(endless_repl):
+    daemon, terminal = endless_repl
+    terminal.say("Hello!")
+    terminal.child.expect(r"\S{40}")
+    with RawClient(daemon).login("admin", daemon.admin) as other:
+        other.ok("inf_end_sessions", USERNAME="admin")
+    rest = " ".join(terminal.ready().split())
+    assert "The reply ends here. All sessions of the user were ended by admin." in rest
+    assert "Your session is over: your next message begins a new conversation." in rest
+    assert "/regenerate" not in rest
+    terminal.say("/status")
+    assert "logged in again" in terminal.ready()
+    terminal.leave()

@@ -7,7 +7,6 @@ import re
 import pexpect
 import pytest
 from support.daemon import run
-from support.endless import TABLE, endless
 from support.scripted_server import Cut, ScriptedServer, refusing
 from support.terminal import ESCAPES, at_terminal, scripted
 
@@ -88,25 +87,21 @@ def test_history_is_private_and_keeps_no_tokens(repl, tmp_path):
     assert "not-for-the-disk" not in path.read_text()
 
 
-def test_ctrl_c_stops_the_reply_and_keeps_what_was_shown(tmp_path):
+def test_ctrl_c_stops_the_reply_and_keeps_what_was_shown(endless_repl):
     def squeezed(text):
         return "".join(ESCAPES.sub("", text).replace("^C", "").split())
 
-    with run(models={"endless": endless()}, config={"models": TABLE}) as daemon:
-        url = f"infd://admin@{daemon.host}:{daemon.port}"
-        options = ("--model", "endless", "--context", "30000", "--temp", "0")
-        with at_terminal(url, daemon.admin, tmp_path, *options) as terminal:
-            terminal.ready()
-            terminal.say("Hello!")
-            terminal.child.expect(r"\S{40}")
-            shown = terminal.child.before + terminal.child.after
-            terminal.child.send("\x03")
-            rest = terminal.ready()
-            assert "Stopped." in rest
-            shown = squeezed(shown + rest.partition("Stopped.")[0])
-            assert squeezed(terminal.answer("/messages")).endswith(shown)
-            assert "idle" in terminal.answer("/status")
-            terminal.leave()
+    _, terminal = endless_repl
+    terminal.say("Hello!")
+    terminal.child.expect(r"\S{40}")
+    shown = terminal.child.before + terminal.child.after
+    terminal.child.send("\x03")
+    rest = terminal.ready()
+    assert "Stopped." in rest
+    shown = squeezed(shown + rest.partition("Stopped.")[0])
+    assert squeezed(terminal.answer("/messages")).endswith(shown)
+    assert "idle" in terminal.answer("/status")
+    terminal.leave()
 
 
 def test_the_token_is_asked_for_and_not_shown(daemon, tmp_path):
