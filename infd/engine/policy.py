@@ -22,6 +22,8 @@ the policy is asked anything, and a run that keeps its threads costs nothing.
   team, but goes before all others once it has waited `STARVED` seconds.
 - While other processes use the cores nobody gets more than one thread (load.py).
 
+Where a GPU computes, a thread is a call that it is given, and gpu.py says what differs.
+
 A place may stand for several users at once (one computation for all of them): `parts` says how
 its threads and its time are divided. It ranks as its least served user; its owner sees to the
 users' limits.
@@ -51,7 +53,7 @@ PAUSE = 0.02
 # A team is made narrower for another's sake when its user is ahead by this processor time.
 AHEAD = 0.25
 # Rounding of sums of weights.
-_EPSILON = 1e-6
+EPSILON = 1e-6
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +75,7 @@ class Share:
     @property
     def room(self) -> int:
         """How many more threads may compute for this user now."""
-        return floor(max(1, self.max_threads) - self.in_use + _EPSILON)
+        return floor(max(1, self.max_threads) - self.in_use + EPSILON)
 
 
 class Place:
@@ -134,6 +136,8 @@ class Policy:
         """Whether foreign load was noticed: then nobody gets more than one thread."""
         self.tight = False
         """Whether a team may have to become narrower at its next call."""
+        self.most = cores
+        """The most threads that a user may hold at its next call, whatever its own limit."""
         self._virtual = 0.0
         self._active = 0
         """Places that wait or compute."""
@@ -217,7 +221,7 @@ class Policy:
         self.free += held
         for share, weight in place.parts:
             share.in_use -= held * weight
-            if share.in_use < _EPSILON:
+            if share.in_use < EPSILON:
                 share.in_use = 0.0
         place.held = 0
         self.running.remove(place)
@@ -366,6 +370,6 @@ def _well_before(one: Place, other: Place) -> bool:
         if one.held != other.held:
             return one.held < other.held
         return one.virtual + AHEAD < other.virtual
-    if abs(mine.in_use - its.in_use) > _EPSILON:
+    if abs(mine.in_use - its.in_use) > EPSILON:
         return mine.in_use < its.in_use
     return mine.virtual + AHEAD < its.virtual

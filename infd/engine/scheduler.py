@@ -15,6 +15,7 @@ from math import inf
 from time import monotonic
 from typing import cast
 
+from infd.engine.gpu import GpuPolicy
 from infd.engine.load import ForeignLoad
 from infd.engine.pace import SLICE_MS
 from infd.engine.pinning import Pinning
@@ -23,11 +24,8 @@ from infd.engine.processors import Others
 
 __all__ = ["AT_A_GPU", "QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
 
-AT_A_GPU = 2
-"""Calls that a GPU computes at one moment. While one context's token is drawn and sent, another is
-computed: eight of a 1.1 B model make 755 tokens a second in turn, and 1,256 two at a time (an
-H200). With more at a time (four: 1,845) a user of many contexts would have more of the GPU than one
-of a single one as soon as their calls fill it; for speed there is the batched placement (3,850)."""
+AT_A_GPU = 16
+"""Calls that a GPU computes at one moment, at most; gpu.py says how many a user may have."""
 
 
 class Turn(Place):
@@ -79,7 +77,7 @@ class Turn(Place):
             and want == self.want
             and background == self.background
             and not self.cancelled
-            and self.share.in_use <= (self.share.max_threads or 1)
+            and self.share.in_use <= min(self.share.max_threads or 1, policy.most)
             and (
                 not background
                 and monotonic() - self.began < QUANTUM
@@ -126,7 +124,7 @@ class Scheduler:
         """`cores`: how many threads may compute at one moment, at least 1. `slice_ms`: how long
         a call that evaluates a prompt may take beside others (pace.py), in milliseconds. `gpu`:
         they are no cores but a GPU's calls, each of one thread that waits, wherever it runs."""
-        self.policy = Policy(cores)
+        self.policy = GpuPolicy(cores) if gpu else Policy(cores)
         self.slice_ms = slice_ms
         self.widest = 1 if gpu else cores
         """The most threads that one call may want."""
