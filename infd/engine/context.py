@@ -78,7 +78,7 @@ _BUFFER = re.compile(r"\b(KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 def _memory(lines: list[tuple[int, str]]) -> ContextMemory:
     sums = {"KV": 0.0, "RS": 0.0, "compute": 0.0, "output": 0.0}
     for _, line in lines:
-        if found := _BUFFER.search(line):
+        if " buffer size" in line and (found := _BUFFER.search(line)):
             sums[found[1]] += float(found[2])
     return ContextMemory(
         kv_bytes=int((sums["KV"] + sums["RS"]) * _MIB),
@@ -142,9 +142,11 @@ def create(
     flash = flash or model.flash_attention(ctxsize, n_ubatch, together=together)
     if not flash:
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    elif model.options.flash_attention == "on":
+    elif model.options.flash_attention == "on" and (model.options.kv.quantised or not model.on_gpu):
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
     else:
+        # A GPU may have none for the model's heads. Told to have it all the same, llama.cpp lets
+        # the processor compute it: the bundled model makes a third of its tokens then.
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
     params.type_k = params.type_v = model.options.kv.number
     # llama.cpp rounds a sequence's part up by itself, and says so when there are several.

@@ -3,7 +3,8 @@
 Rules: every other file takes llama.cpp from here (`from infd.engine.library import lib`), so
 that the environment is set before the library loads and the package's own log callback, which
 prints to standard error, is never in force. llama.cpp's warnings and errors go to structlog;
-the rest is dropped, except on a thread that captures it (`captured_log`).
+the rest is dropped, except on a thread that captures it (`captured_log`), and what is for
+debugging llama.cpp there too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["ERROR", "INFO", "WARN", "captured_log", "kernels", "last_error", "li
 _log = structlog.get_logger("infd.engine.llama")
 
 # ggml.h, enum ggml_log_level (the package's own comment on it is off by one).
-INFO, WARN, ERROR, _CONT = 2, 3, 4, 5
+_DEBUG, INFO, WARN, ERROR, _CONT = 1, 2, 3, 4, 5
 
 # Warnings that say only that infd does what it means to do: a context smaller than the model's
 # training context, or larger (`Model.opened` warns of that, once), an aborted decode (ggml's
@@ -74,7 +75,8 @@ def _on_log(level: int, text: bytes | None, _user_data: object) -> None:
     # An exception cannot leave a ctypes callback; and this one runs on whatever thread is
     # inside llama.cpp, so it must not wait for anything either.
     try:
-        said = (text or b"").decode("utf-8", "replace")
+        # Of a model of 1.1 B there are 700 such lines for each context that is made, for nobody.
+        said = "" if level == _DEBUG else (text or b"").decode("utf-8", "replace")
         if level != _CONT:
             if _sink.text:
                 _deliver(_sink.level, _sink.text)

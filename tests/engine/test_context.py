@@ -11,6 +11,7 @@ import pytest
 
 from infd.engine.context import Decoded, LlamaContext
 from infd.engine.errors import ContextError
+from infd.engine.library import INFO, captured_log, lib
 from infd.engine.model import Model
 from infd.models.memory import give_back
 
@@ -31,6 +32,14 @@ def fresh_logits(model: Model, tokens: list[int]) -> np.ndarray:
     logits = np.array(made.logits())
     made.close()
     return logits
+
+
+def test_what_is_for_debugging_llama_cpp_is_not_collected(models: Models) -> None:
+    model = models("bpe")
+    with captured_log() as said:
+        lib.llama_free(lib.llama_init_from_model(model.pointer, lib.llama_context_default_params()))
+    assert said
+    assert all(level >= INFO for level, _ in said)
 
 
 def test_a_kept_prefix_computes_what_a_fresh_context_does(

@@ -79,6 +79,19 @@ def test_layers_are_where_they_were_asked_for(
         assert all(place.startswith("CPU") for place in places) == (options is not ON_GPU)
 
 
+def test_flash_attention_that_the_gpu_lacks_is_not_computed_by_processors(folder: Path) -> None:
+    """It has it or not, whatever is asked for."""
+    layouts = []
+    for asked in ("auto", "on"):
+        options = ModelOptions(n_gpu_layers=-1, flash_attention=asked)
+        model = Model.load(make(folder, "demo"), options=options)
+        context = LlamaContext(model, ctxsize=256, n_ubatch=256)
+        layouts.append(context.layout)
+        context.close()
+        model.close()
+    assert layouts[0] == layouts[1]
+
+
 async def test_a_reply_is_that_of_the_plain_loop(bench: Bench, models: Models) -> None:
     request = RunRequest(HELLO, max_tokens=60)
     worker = await bench.worker("demo")
