@@ -37,8 +37,8 @@ class GpuPolicy(Policy):
         self._resting = [
             p for p in self._resting if now - p.left < PAUSE and not (p.held or p.waiting)
         ]
-        # Who rests could use one call again. What counts less than a moment ago counts less at
-        # once: somebody would have to come for it to be looked at later.
+        # Who rests counts as one call, and only if nothing else of its user counts: a bound that
+        # fell by the passing of time alone would bind nobody before somebody comes or goes.
         able = _users((*self.running, *self.queue)) | Counter(set(_users(self._resting)))
         self.most = min(
             (min(n, max(1, share.max_threads)) for share, n in able.items()), default=self.cores
