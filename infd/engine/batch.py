@@ -6,6 +6,9 @@ its time holds up neither the steps nor the prompts of others.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
+
 from infd.engine.batched import BatchEngine
 from infd.engine.border import Border
 from infd.engine.model import Model
@@ -28,8 +31,16 @@ class _Idle:
 class Batch:
     """Made with the model; used on the event loop's thread."""
 
-    def __init__(self, model: Model, scheduler: Scheduler, name: str) -> None:
-        """`name`: the model's, for the threads' names."""
+    def __init__(
+        self,
+        model: Model,
+        scheduler: Scheduler,
+        name: str,
+        budget: Callable[[], float] = lambda: inf,
+    ) -> None:
+        """`name`: the model's, for the threads' names. `budget`: the tokens that all its contexts
+        may have together; asked on the computing thread."""
+        self._budget = budget
         self._model = model
         self._scheduler = scheduler
         self._name = name
@@ -47,7 +58,7 @@ class Batch:
             preparing.start()
         computing = self._computing
         if computing is None:
-            engine = BatchEngine(self._model, self._scheduler)
+            engine = BatchEngine(self._model, self._scheduler, self._budget)
             computing = Border(f"+{self._name}", engine)
             try:
                 computing.start()
@@ -55,6 +66,7 @@ class Batch:
                 preparing.begin_close()
                 raise
             engine.hold, engine.tell = computing.hold, computing.tell
+            engine.wanted = computing.waiting
             self._engine, self._computing = engine, computing
         self._preparing[seat.share] = preparing
         self._seats.append(seat.share)

@@ -1,9 +1,9 @@
 """The contexts of a model as sequences of one llama.cpp instance: continuous batching.
 
 A step is one llama_decode: of one token of each run that generates, or of pieces of prompts; while
-there are both, these take turns (steps.py says whose). Then each sequence's next token is drawn
-with its own sampler and delivered, and whatever came meanwhile (new runs, aborts) is looked at
-before the next step.
+there are both, these take turns (steps.py says whose), or a prompt is computed aside (aside.py).
+Then each sequence's next token is drawn with its own sampler and delivered, and whatever came
+meanwhile (new runs, aborts) is looked at before the next step.
 
 Rules: one thread uses a `BatchEngine`, as its border's host; the loop's side calls `interrupt` and
 reads `position`. A seat's tokens and its KV agree between steps. Runs that take part have slots
@@ -17,21 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import Any
 
 import structlog
 
+from infd.engine.aside import CALM, Aside, Interludes
 from infd.engine.context import Decoded, snapshot_key
 from infd.engine.errors import EngineError
 from infd.engine.events import Aborted, Event, Failed, Progress, RunState
-from infd.engine.instance import Row
 from infd.engine.model import Model
-from infd.engine.reuse import Reuse
 from infd.engine.scheduler import Scheduler, Share
-from infd.engine.seat import Seat, Work
-from infd.engine.slots import Slots
+from infd.engine.seat import Arrivals, Seat, SeatHolder, Work
+from infd.engine.slots import ASIDE, Slots
 from infd.engine.snapshot import Snapshot
 from infd.engine.steps import Course, Meters, Want, settled, weights
-from infd.engine.swap import Away, bring_back
+from infd.engine.swap import Away
 
 _log = structlog.get_logger("infd.engine.batch")
 
@@ -39,23 +39,28 @@ _log = structlog.get_logger("infd.engine.batch")
 class BatchEngine:
     """The thread's side of a batch. See the head of this module."""
 
-    def __init__(self, model: Model, scheduler: Scheduler) -> None:
+    def __init__(self, model: Model, scheduler: Scheduler, budget: Callable[[], float]) -> None:
+        """`budget`: the tokens that all the model's contexts may have together."""
         self.model = model
         self.works: list[Work] = []
-        self.hold: Callable[[], None] = _nothing
-        self.tell: Callable[[], None] = _nothing
+        self.hold: Callable[[], None] = lambda: None
+        self.tell: Callable[[], None] = lambda: None
         """Around events that are to reach the loop in one go (see Border)."""
+        self.wanted: Callable[[], bool] = bool
+        """Whether commands wait."""
         self._scheduler = scheduler
         self._turn = scheduler.turn(Share("batch", scheduler.cores))
-        self._slots = Slots(model)
+        self._slots = Slots(model, budget)
         self._meters = Meters()
         strict = model.options.batched_fair == "strict"
         self._course = Course(scheduler.slice_ms / 1000, strict=strict)
         self._computing: tuple[Seat, ...] = ()
+        self._computing_aside: tuple[Seat, ...] = ()
+        self._calm_until = 0.0
+        """Until then no prompt is computed aside."""
         self._settled: list[Work] = []
         """All runs, if they are replies and had the last step together."""
-        self._arrivals = 0
-        self._waiting: dict[Seat, None] = {}
+        self.arrivals = Arrivals()
         self._wait = 0.0
 
     # --- the border's host -------------------------------------------------------------------
@@ -63,7 +68,7 @@ class BatchEngine:
     @property
     def delay(self) -> float | None:
         """Seconds until the next step is due; None: there is nothing to do."""
-        return self._wait if self.works else None
+        return self._wait if self.works else self._slots.lingers
 
     def shut(self) -> None:
         """The thread ends."""
@@ -129,25 +134,15 @@ class BatchEngine:
         """A flag of the seat's run was set. A step that computes for it alone is aborted, one
         that computes for others too is not: its end is near."""
         self._turn.cancel()
-        if at_once and self._computing == (seat,):
+        if at_once and self._computing_aside == (seat,):
+            self._slots.abort(aside=True)
+        elif at_once and self._computing == (seat,):
             self._slots.abort()
-
-    def expect(self, seat: Seat) -> None:
-        """A run of the seat is about to be handed over: it waits from now on."""
-        self._arrivals += 1
-        seat.arrival = self._arrivals
-        self._waiting[seat] = None
-
-    def position(self, seat: Seat) -> int:
-        """1 for the next run to be computed; 0 for one that takes part in steps or does not run."""
-        if seat not in self._waiting:
-            return 0
-        return 1 + sum(other.arrival < seat.arrival for other in tuple(self._waiting))
 
     def estimate(self, seat: Seat) -> float:
         """Seconds until a waiting run probably has its first step: the batch has its turn at the
         cores, and the prompts before it are computed."""
-        if seat not in self._waiting:
+        if not self.arrivals.position(seat):
             return 0.0
         before = [w for w in tuple(self.works) if w.seat.arrival < seat.arrival]
         prompts = sum(w.left for w in before if w.delivery is None)
@@ -179,7 +174,7 @@ class BatchEngine:
         work.close()
         seat.work, seat.in_prompt = None, False
         self._settled = []
-        self._waiting.pop(seat, None)
+        self.arrivals.over(seat)
         self.works.remove(work)
         if not self.works:
             self._turn.release()
@@ -194,9 +189,9 @@ class BatchEngine:
             reason, work.run, work.seed, work.cached, work.started, work.evaluated
         ))  # fmt: skip
 
-    def _end_flagged(self) -> None:
-        """End the runs that are to be ended."""
-        for work in list(self.works):
+    def _end_flagged(self, works: Sequence[Work]) -> None:
+        """End those of these runs that are to be ended."""
+        for work in list(works):
             run = work.run
             if run.aborted or (work.delivery is None and run.ending not in (None, "cancelled")):
                 self._end(work, Aborted())
@@ -205,7 +200,7 @@ class BatchEngine:
 
     def _fail(self, detail: str) -> None:
         """llama.cpp failed: every run ends, and what the instance held is computed again."""
-        self._computing = ()
+        self._computing = self._computing_aside = ()
         self._turn.release()
         for work in list(self.works):
             self._end(work, Failed(detail))
@@ -214,16 +209,16 @@ class BatchEngine:
     # --- a step ------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        self._end_flagged()
+        self._end_flagged(self.works)
+        self._slots.tidy()
         now = perf_counter()
-        ready = self._ready(now)
-        if not ready:
+        if not (ready := self._ready(now)):
             self._turn.release()
             return
         if ready == self._settled and not any(w.seat.ahead or w.seat.slot is None for w in ready):
             # As before: a small model's speed hangs on this.
             if threads := self._threads(ready, self._turn.parts):
-                self._compute(ready, threads)
+                self._compute(ready, threads, self._turn.parts)
             return
         self.tell()
         self._meters.keep([w.seat.share for w in self.works])
@@ -232,23 +227,27 @@ class BatchEngine:
                 self._end(work, Aborted(f"There is no memory for the context now: {problem}."))
             return
         members, chosen = self._choose(ready, now)
+        beside = [w for w in ready if w.want in self._course.beside]
         wants = [w.want for w in chosen]
-        threads = self._threads(chosen, weights(wants, [w.want for w in members]))
+        parts = weights([*wants, *self._course.beside], [w.want for w in members])
+        threads = self._threads(chosen, parts)
         if not threads:
             return
-        self._arrange(members)
+        self._arrange(members, chosen, aside=bool(beside))
         for work in chosen:
             if not work.placed:
-                self._place(work)
+                work.place(SeatHolder(self._slots, work.seat))
         self._settled = chosen if settled([w.want for w in ready], wants) else []
-        self._compute(chosen, threads)
+        if beside:
+            self._compute_aside(chosen[0], beside, threads)
+        else:
+            self._compute(chosen, threads, parts)
 
     def _ready(self, now: float) -> list[Work]:
         """Those that may compute now: their users have not used up their processor time. With
         none, `_wait` says when there will be one."""
         self._wait = 0.0
-        meters = self._meters
-        meters.charge((), 0.0, now)
+        (meters := self._meters).charge((), 0.0, now)
         if not meters.pausing:
             return self.works
         mine = [meters.of(w.seat.share, now) for w in self.works]
@@ -266,8 +265,10 @@ class BatchEngine:
             want.background = seat.ahead
         slots = self._slots.most([w.seat for w in ready])
         members, chosen = self._course.choose(
-            [w.want for w in ready], now, slots, self._slots.most_prompt
-        )
+            [w.want for w in ready], now, slots, self._slots.instance.most_prompt,
+            lambda: now >= self._calm_until and not self._in_the_way()
+            and self._slots.open_aside() is not None,
+        )  # fmt: skip
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 
     def _threads(self, chosen: Sequence[Work], parts: tuple[tuple[Share, float], ...]) -> int:
@@ -288,49 +289,69 @@ class BatchEngine:
         turn.parts = parts
         return turn.acquire(want)
 
-    def _arrange(self, members: Sequence[Work]) -> None:
+    def _arrange(self, members: Sequence[Work], chosen: Sequence[Work], *, aside: bool) -> None:
         """Give the members slots: replies such that follow each other, for they are computed
-        together."""
+        together. A prompt that is aside stays there until it is computed elsewhere."""
         began = perf_counter()
+        there = chosen[0] if aside else None
         together = [w.seat for w in members if not w.want.in_prompt]
-        self._slots.arrange(together, [w.seat for w in members if w.want.in_prompt])
+        others = [
+            w.seat for w in members
+            if w.want.in_prompt and w is not there and (w in chosen or w.seat.slot != ASIDE)
+        ]  # fmt: skip
+        self._slots.arrange(together, others, None if there is None else there.seat)
         self._course.copied(perf_counter() - began)
 
-    def _place(self, work: Work) -> None:
-        """Keep what the run's prompt and its seat's KV have in common."""
-        seat = work.seat
-        head, holder = work.run.prepared.head, self._slots.holder(seat)
-        if seat.asleep:
-            bring_back(seat, holder, snapshot_key(self.model, holder.layout))
-            seat.asleep = False
-            seat.forget_away()
-        work.reuse = Reuse(holder, seat.shelf, work.full, head=head, least=seat.least_shared)
-        work.cached = seat.prompt_done = work.reuse.cached
-        work.placed = True
+    def _in_the_way(self) -> bool:
+        return self.wanted() or self._turn.contended
 
-    def _compute(self, chosen: Sequence[Work], threads: int) -> None:
-        rows: list[Row] = []
+    def _compute_aside(self, work: Work, beside: Sequence[Work], threads: int) -> None:
+        """A piece of one prompt, and the steps of those beside it meanwhile."""
+        own = ((work.seat.share, 1.0),)
+
+        def reply(works: Sequence[Work]) -> None:
+            now = perf_counter()
+            self._meters.charge(own, threads * (now - within.since), now)
+            self._end_flagged(works)
+            if going := [w for w in works if w.seat.work is w]:
+                wants = [w.want for w in going]
+                self._compute(going, threads, weights(wants, wants))
+                self.tell()
+
+        aside, _ = self._slots.where(work.seat)
+        assert isinstance(aside, Aside)
+        within = Interludes(beside, self._course.every, reply, self._in_the_way)
+        aside.between = within.between
+        self._compute([work], threads, own, within)
+        if within.trouble is not None:
+            raise within.trouble
+        if within.given_up:
+            self._calm_until = perf_counter() + CALM
+
+    def _compute(
+        self, chosen: Sequence[Work], threads: int, parts: Sequence[tuple[Share, float]],
+        within: Interludes | None = None,
+    ) -> None:  # fmt: skip
+        """One call. `parts`: whose time it takes; that of the steps `within` it is theirs."""
         taking = sorted(chosen, key=lambda w: w.seat.slot or 0)
+        instance = self._slots.where(taking[0].seat)[0]
+        rows = [work.row(self._slots.where(work.seat)[1]) for work in taking]
         for work in taking:
-            held = len(work.seat.tokens)
-            end = held + work.want.takes
-            part = work.full[held : end if work.reuse is None else work.reuse.until(held, end)]
-            assert work.seat.slot is not None
-            rows.append(Row(work.seat.slot, held, part, held + len(part) == len(work.full)))
-            self._waiting.pop(work.seat, None)
-        self._slots.set_threads(threads)
+            self.arrivals.over(work.seat)
+        instance.set_threads(threads)
         began = perf_counter()
-        self._slots.rearm()
-        self._computing = tuple(w.seat for w in taking)
+        instance.rearm()
+        self._interruptible(tuple(w.seat for w in taking), within)
         if len(taking) == 1 and taking[0].run.aborted:
-            self._computing = ()
+            self._interruptible((), within)
             return
         self.tell()
-        result, where = self._slots.decode(rows)
+        result, where = instance.decode(rows)
         self.hold()
-        self._computing = ()
+        self._interruptible((), within)
         now = perf_counter()
-        self._meters.charge(self._turn.parts, threads * (now - began), now)
+        since = began if within is None else within.since
+        self._meters.charge(parts, threads * (now - since), now)
         self._scheduler.watch(now)
         if result is Decoded.ABORTED:
             for work in taking:
@@ -349,52 +370,31 @@ class BatchEngine:
             else:
                 work.seat.prompt_done = len(work.seat.tokens)
                 work.emit(Progress(len(work.full), work.seat.prompt_done))
-        seconds = now - began
+        seconds = now - began - (0.0 if within is None else within.seconds)
         for work, at in drawing:
-            began = perf_counter()
-            token = self._draw(work, at, now)
-            seconds += perf_counter() - began
-            if token is not None:
-                self._deliver(work, token, now)
-        self._course.learn([len(row.tokens) for row in rows], seconds)
+            seconds += self._reply(work, instance.pointer, at, now)
+        if not self._computing_aside:
+            # Beside threads that spin a step takes a little longer than else.
+            self._course.learn([len(row.tokens) for row in rows], seconds)
 
-    def _draw(self, work: Work, at: int, now: float) -> int | None:
-        """The next token of a run whose tokens are all computed; None: the run is over."""
+    def _interruptible(self, seats: tuple[Seat, ...], within: Interludes | None) -> None:
+        """Whom the call is for that `interrupt` may abort."""
+        if within is None:
+            self._computing = seats
+        else:
+            self._computing_aside = seats
+
+    def _reply(self, work: Work, pointer: Any, at: int, now: float) -> float:
+        """Draw a run's next token and send it; the seconds that drawing took."""
+        began = perf_counter()
         try:
-            if work.delivery is None:
-                work.begin_reply(self.model, now)
-            elif work.accept is not None:
-                work.accept(work.full[-1])
-            assert work.sampler is not None
-            if work.seat.made_tokens < work.most:
-                return work.sampler.sample_at(self._slots.pointer, at)
-            self._finish(work, "length")
+            token = work.draw(self.model, pointer, at, now)
+            drawn = perf_counter()
+            if reason := "length" if token is None else work.take(self.model, token, now):
+                self._finish(work, reason)
         except Exception as error:
-            self._break(work, error)
-        return None
-
-    def _deliver(self, work: Work, token: int, now: float) -> None:
-        """Send what a run has drawn to its reader."""
-        seat = work.seat
-        assert work.delivery is not None
-        try:
-            if token in self.model.end_tokens:
-                return self._finish(work, "stop")
-            seat.made_tokens += 1
-            if work.delivery.take(token, now):
-                return self._finish(work, "stop_sequence")
-            if seat.made_tokens >= work.most:
-                return self._finish(work, "length")
-            work.full.append(token)
-        except Exception as error:
-            self._break(work, error)
-        return None
-
-    def _break(self, work: Work, error: Exception) -> None:
-        """A run's own sampler or delivery failed: nothing that the others share."""
-        _log.exception("worker failed")
-        self._end(work, Failed(f"the engine failed: {type(error).__name__}"))
-
-
-def _nothing() -> None:
-    """There is no border yet."""
+            # Its own sampler or delivery: nothing that the others share.
+            _log.exception("worker failed")
+            self._end(work, Failed(f"the engine failed: {type(error).__name__}"))
+            return 0.0
+        return drawn - began

@@ -103,6 +103,10 @@ class Border:
             raise ContextError(f"the machine gives no thread for it ({error})") from None
         self._thread = thread
 
+    def waiting(self) -> bool:
+        """Whether commands wait. From any thread."""
+        return not self._commands.empty()
+
     def put(self, command: Callable[[], None]) -> None:
         """Have the thread do this; it must not raise."""
         self._commands.put(command)

@@ -40,9 +40,12 @@ class Row:
 class Instance:
     """`slots` sequences of up to `ctxsize` tokens each over a model's shared weights."""
 
-    def __init__(self, model: Model, *, slots: int, ctxsize: int, flash: bool = False) -> None:
+    def __init__(
+        self, model: Model, *, slots: int, ctxsize: int, flash: bool = False,
+        nice: int | None = None,
+    ) -> None:  # fmt: skip
         """`flash`: whether the one in whose place it comes had flash attention: it keeps it.
-        Raises ContextError."""
+        `nice`: see `Team`. Raises ContextError."""
         self.model = model
         self.slots = slots
         self.ctxsize = ctxsize
@@ -58,7 +61,7 @@ class Instance:
         self._flag = made.flag
         self._kv: Any = lib.llama_get_memory(self.pointer)
         self._threads = 0
-        self._team = Team(made.pointer)
+        self._team = Team(made.pointer, nice=nice)
         self._tokens = (ctypes.c_int32 * room)()
         self._positions = (ctypes.c_int32 * room)()
         self._counts = (ctypes.c_int32 * room)(*[1] * room)

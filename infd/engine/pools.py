@@ -16,6 +16,8 @@ look different, contexts compute without pools.
 from __future__ import annotations
 
 import ctypes
+import os
+import threading
 from typing import Any
 
 from infd.engine.library import shared
@@ -72,14 +74,36 @@ class Pools:
             return
         self._init, self._new, self._free, self._attach = init, new, free, attach
 
-    def make(self, n: int) -> Any:
-        """A pool of `n` threads, the caller's own included; None: there is none to be had."""
+    @property
+    def available(self) -> bool:
+        """Whether ggml's functions were found."""
+        return self._new is not None
+
+    def make(self, n: int, nice: int | None = None) -> Any:
+        """A pool of `n` threads, the caller's own included; None: there is none to be had.
+        `nice`: the others' niceness; the caller's if not given."""
         if self._new is None or self._init is None or n > _MOST_THREADS:
             return None
         params = _Params()
         self._init(params, n)
         params.poll = _SPIN
-        return self._new(params)
+        new = self._new
+        if nice is None:
+            return new(params)
+        made: list[Any] = []
+
+        def make() -> None:
+            # Threads inherit it from the one that starts them, which could not take it back.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+            made.append(new(params))
+
+        starter = threading.Thread(target=make, name="infd starter")
+        try:
+            starter.start()
+        except RuntimeError:
+            return None
+        starter.join()
+        return made[0] if made else None
 
     def attach(self, context: Any, pool: Any) -> None:
         """Have a llama_context compute with a pool that `make` made."""
@@ -98,10 +122,12 @@ POOLS = Pools()
 class Team:
     """The threads of one llama_context. Its thread's."""
 
-    __slots__ = ("_n", "_pointer", "_pools")
+    __slots__ = ("_n", "_nice", "_pointer", "_pools")
 
-    def __init__(self, pointer: Any) -> None:
+    def __init__(self, pointer: Any, *, nice: int | None = None) -> None:
+        """`nice`: the niceness of the threads beside the context's own; as its own if not given."""
         self._pointer = ctypes.cast(pointer, ctypes.c_void_p)
+        self._nice = nice
         self._n = 0
         self._pools: dict[int, Any] = {}
 
@@ -113,7 +139,7 @@ class Team:
             return
         pool = self._pools.get(n)
         if pool is None:
-            pool = POOLS.make(n)
+            pool = POOLS.make(n, self._nice)
             if pool is None:
                 return
             self._pools[n] = pool

@@ -8,23 +8,25 @@ Its tokens and where their KV is: in a slot of the instance, or saved outside of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from infd.engine.context import ContextMemory
+from infd.engine.context import ContextMemory, snapshot_key
 from infd.engine.delivery import Delivery
 from infd.engine.events import Event, Limits, RunState
+from infd.engine.instance import Row
 from infd.engine.model import Model
 from infd.engine.prefixes import LEAST_TOGETHER
+from infd.engine.reuse import Reuse
 from infd.engine.sampling import Sampler, draw_seed
 from infd.engine.scheduler import Share
 from infd.engine.snapshot import Snapshot
 from infd.engine.state import EngineState
 from infd.engine.steps import Want
-from infd.engine.swap import Away
+from infd.engine.swap import Away, bring_back
 
 if TYPE_CHECKING:
     from infd.engine.batched import BatchEngine
-    from infd.engine.reuse import Reuse
+    from infd.engine.slots import Slots
 
 
 class Seat(EngineState):
@@ -59,7 +61,7 @@ class Seat(EngineState):
     @property
     def position(self) -> int:
         """1 for the next to be computed; 0 when it is, or when it does not wait."""
-        return 0 if self.engine is None else self.engine.position(self)
+        return 0 if self.engine is None else self.engine.arrivals.position(self)
 
     @property
     def estimate(self) -> float:
@@ -71,7 +73,7 @@ class Seat(EngineState):
         self.in_prompt = True
         self.forget_counters()
         if self.engine is not None:
-            self.engine.expect(self)
+            self.engine.arrivals.expect(self)
 
     def interrupt(self, *, at_once: bool) -> None:
         """From the loop's side, after a flag was set: have it looked at soon."""
@@ -120,6 +122,67 @@ class Seat(EngineState):
         self._there().begin(self, run, emit)
 
 
+class Arrivals:
+    """The runs that wait for their first step. From both sides."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiting: dict[Seat, None] = {}
+
+    def expect(self, seat: Seat) -> None:
+        """A run of the seat is about to be handed over: it waits from now on."""
+        self._count += 1
+        seat.arrival = self._count
+        self._waiting[seat] = None
+
+    def over(self, seat: Seat) -> None:
+        """It does not wait any more, if it did."""
+        self._waiting.pop(seat, None)
+
+    def position(self, seat: Seat) -> int:
+        """1 for the next run to be computed; 0 for one that takes part in steps or does not run."""
+        if seat not in self._waiting:
+            return 0
+        return 1 + sum(other.arrival < seat.arrival for other in tuple(self._waiting))
+
+
+class SeatHolder:
+    """A seat in its slot: the holder of a KV (see reuse.py)."""
+
+    __slots__ = ("_seat", "_slots")
+
+    def __init__(self, slots: Slots, seat: Seat) -> None:
+        self._slots = slots
+        self._seat = seat
+
+    @property
+    def model(self) -> Model:
+        """Whose KV it is."""
+        return self._slots.model
+
+    @property
+    def tokens(self) -> list[int]:
+        """What is held."""
+        return self._seat.tokens
+
+    @property
+    def layout(self) -> str:
+        """How the KV is laid out."""
+        return self._slots.where(self._seat)[0].layout
+
+    def keep_prefix(self, n: int) -> int:
+        """Hold the first `n` tokens only; how many are left."""
+        return self._slots.cut(self._seat, n)
+
+    def snapshot(self) -> Snapshot:
+        """A copy of what is held. Raises SnapshotError."""
+        return self._slots.snapshot(self._seat)
+
+    def restore(self, snapshot: Snapshot) -> bool:
+        """Hold what the snapshot does; False: nothing is held."""
+        return self._slots.restore(self._seat, snapshot)
+
+
 class Work:
     """One run under way in a batch.
 
@@ -156,6 +219,25 @@ class Work:
         """Tokens to compute before the next one is drawn."""
         return len(self.full) - len(self.seat.tokens)
 
+    def place(self, holder: SeatHolder) -> None:
+        """The seat has a slot: keep what the run's prompt and its KV have in common."""
+        seat = self.seat
+        if seat.asleep:
+            bring_back(seat, holder, snapshot_key(holder.model, holder.layout))
+            seat.asleep = False
+            seat.forget_away()
+        head = self.run.prepared.head
+        self.reuse = Reuse(holder, seat.shelf, self.full, head=head, least=seat.least_shared)
+        self.cached = seat.prompt_done = self.reuse.cached
+        self.placed = True
+
+    def row(self, slot: int) -> Row:
+        """Its part of a step, in that slot."""
+        held = len(self.seat.tokens)
+        end = held + self.want.takes
+        part = self.full[held : end if self.reuse is None else self.reuse.until(held, end)]
+        return Row(slot, held, part, held + len(part) == len(self.full))
+
     def begin_reply(self, model: Model, now: float) -> None:
         """The prompt is computed."""
         request = self.run.prepared.request
@@ -165,6 +247,29 @@ class Work:
         self.sampler = Sampler(model, request.sampling, self.seed)
         self.accept = self.sampler.follow(self.full)
         self.delivery = Delivery(model, request.stop, self.emit)
+
+    def draw(self, model: Model, pointer: Any, at: int, now: float) -> int | None:
+        """The next token, when all before it are computed; None: there are enough. `pointer`: the
+        llama_context, `at`: where the logits are in it."""
+        if self.delivery is None:
+            self.begin_reply(model, now)
+        elif self.accept is not None:
+            self.accept(self.full[-1])
+        assert self.sampler is not None
+        return self.sampler.sample_at(pointer, at) if self.seat.made_tokens < self.most else None
+
+    def take(self, model: Model, token: int, now: float) -> str | None:
+        """Send what was drawn to its reader; why the run ends with it, if it does."""
+        assert self.delivery is not None
+        if token in model.end_tokens:
+            return "stop"
+        self.seat.made_tokens += 1
+        if self.delivery.take(token, now):
+            return "stop_sequence"
+        if self.seat.made_tokens >= self.most:
+            return "length"
+        self.full.append(token)
+        return None
 
     def close(self) -> None:
         """Free the sampler; twice is harmless."""

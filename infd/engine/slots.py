@@ -9,20 +9,23 @@ the last seat. Every slot has room for the longest context that runs; all slots 
 more than the contexts' sizes added up, which is what the model's budget counts. Where the sizes of
 runs differ much there are therefore fewer slots than runs, until `LINGER` seconds after the long
 one; a context that is only there, whatever its size, costs others nothing.
+
+A prompt may be computed aside, in an instance of one slot (aside.py) that exists for so long after
+its last use, and only where the model's budget has room for it beside all slots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import perf_counter, thread_time
-from typing import Any
 
 import structlog
 
-from infd.engine.context import Decoded, check_size
+from infd.engine.aside import Aside, possible
+from infd.engine.context import check_size
 from infd.engine.errors import ContextError, EngineError
-from infd.engine.instance import MICRO_BATCH, Instance, Row
+from infd.engine.instance import MICRO_BATCH, Instance
 from infd.engine.model import Model, padded
 from infd.engine.rhythm import MOST_ROWS
 from infd.engine.seat import Seat
@@ -36,16 +39,24 @@ _SHRINK = 2
 # For so long after a long context's run the instance keeps room for the next one: making it anew
 # copies every KV.
 LINGER = 10.0
+# The slot aside: the last of all, wherever they are counted.
+ASIDE = -1
 
 
 class Slots:
     """See the head of this module."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, budget: Callable[[], float]) -> None:
+        """`budget`: the tokens that all the model's contexts may have together."""
         self.model = model
+        self._budget = budget
         self._instance: Instance | None = None
+        self._aside: Aside | None = None
+        self._aside_at = -LINGER
+        """When the instance aside was used, or could not be had, the last time."""
         self._seats: list[Seat] = []
-        self._at: list[Seat | None] = []
+        self._at: list[Seat | None] = [None]
+        """Who is in which slot."""
         self._limit = MOST_ROWS
         self._flash = False
         self._uses = 0
@@ -68,21 +79,13 @@ class Slots:
         fit = sum(padded(seat.ctxsize) for seat in self._seats) // padded(ctxsize)
         return max(1, min(fit, self._limit))
 
-    @property
-    def pointer(self) -> Any:
-        """The llama_context, to draw tokens from."""
-        return self.instance.pointer
-
-    @property
-    def most_prompt(self) -> int:
-        """The most tokens of prompts that one step can carry."""
-        return self.instance.most_prompt
-
     def _make(self, slots: int, ctxsize: int) -> None:
         self._instance = Instance(self.model, slots=slots, ctxsize=ctxsize, flash=self._flash)
         # Else each long context that comes and goes would have all computed again, twice.
         self._flash = self._instance.flash
-        self._at = [None] * slots
+        self._at[:ASIDE] = [None] * slots
+        if not self._has_room():
+            self._clear_aside()
 
     def _remake(self, slots: int, ctxsize: int, cause: Seat) -> None:
         """Another instance in place of this one, because of one seat; every KV is kept outside
@@ -91,10 +94,10 @@ class Slots:
         Raises ContextError: then it is as large as before.
         """
         began, before = thread_time(), self.instance
-        for seat in self._at:
+        for seat in self._at[:ASIDE]:
             if seat is not None:
                 self._save(seat)
-        self.close()
+        self._close()
         try:
             self._make(slots, ctxsize)
         except ContextError:
@@ -102,15 +105,19 @@ class Slots:
             raise
         self._held_up(cause, began)
 
-    def close(self) -> None:
-        """Free the instance; twice is harmless."""
+    def _close(self) -> None:
         instance, self._instance = self._instance, None
         if instance is not None:
             instance.close()
-        for seat in self._at:
+        for seat in self._at[:ASIDE]:
             if seat is not None:
                 seat.slot = None
-        self._at = []
+        del self._at[:ASIDE]
+
+    def close(self) -> None:
+        """Free the instances; twice is harmless."""
+        self._close()
+        self._close_aside()
 
     def lose(self) -> None:
         """The instance is of no use any more: what it held is computed again."""
@@ -137,9 +144,7 @@ class Slots:
     def forget(self, seat: Seat) -> None:
         """The seat holds nothing any more."""
         if seat.slot is not None:
-            self.instance.cut(seat.slot, 0)
-            self._at[seat.slot] = None
-            seat.slot = None
+            self._vacate(seat, None)
         seat.saved = None
         seat.tokens.clear()
 
@@ -168,10 +173,10 @@ class Slots:
     def cut(self, seat: Seat, n: int, *, exactly: bool = False) -> int:
         """Let the seat's slot hold its first `n` tokens; how many are left: n, or 0 where it
         cannot be cut. `exactly`: it may hold more than the seat knows of, after an abort."""
-        assert seat.slot is not None
         if n >= len(seat.tokens) and not exactly:
             return len(seat.tokens)
-        if not self.instance.cut(seat.slot, n):
+        instance, slot = self.where(seat)
+        if not instance.cut(slot, n):
             n = 0
         del seat.tokens[n:]
         return n
@@ -188,18 +193,15 @@ class Slots:
             return seat.saved
         if seat.slot is None:
             raise SnapshotError("the context's KV is not in memory")
-        return self.instance.take(seat.slot, seat.tokens)
+        instance, slot = self.where(seat)
+        return instance.take(slot, seat.tokens)
 
     def restore(self, seat: Seat, snapshot: Snapshot) -> bool:
         """Let the seat, which has a slot, hold what the snapshot does; False: it holds nothing."""
-        assert seat.slot is not None
-        good = self.instance.put(seat.slot, snapshot)
+        instance, slot = self.where(seat)
+        good = instance.put(slot, snapshot)
         seat.tokens[:] = snapshot.tokens if good else ()
         return good
-
-    def holder(self, seat: Seat) -> SeatHolder:
-        """The seat, which has a slot, as one that holds a KV."""
-        return SeatHolder(self, seat)
 
     # --- who is where --------------------------------------------------------------------------
 
@@ -235,11 +237,16 @@ class Slots:
                              slots=self._limit, problem=str(error))  # fmt: skip
         return min(runs, self.instance.slots)
 
-    def arrange(self, together: Sequence[Seat], others: Sequence[Seat] = ()) -> None:
-        """Give all of them slots, and those that are `together` slots that follow each other.
+    def arrange(
+        self, together: Sequence[Seat], others: Sequence[Seat] = (), aside: Seat | None = None
+    ) -> None:
+        """Give all of them slots, and those that are `together` slots that follow each other, and
+        the one `aside` the slot there.
 
         There are at most as many as slots.
         """
+        if aside is not None and aside.slot != ASIDE:
+            self._put_aside(aside)
         targets = window(self.instance.slots, [seat.slot for seat in together])
         moving = [seat for seat in together if seat.slot not in targets]
         if moving:
@@ -248,10 +255,10 @@ class Slots:
             for seat, slot in zip(moving, free, strict=False):
                 self._move(seat, slot, needed)
         for seat in others:
-            if seat.slot is None:
+            if seat.slot is None or seat.slot == ASIDE:
                 self._move(seat, self._spare({*together, *others}), ())
         self._uses += 1
-        for seat in (*together, *others):
+        for seat in (*together, *others, *([aside] if aside else ())):
             seat.used_at = self._uses
 
     def _spare(self, needed: set[Seat]) -> int:
@@ -261,7 +268,8 @@ class Slots:
             seat = self._at[slot]
             return -1 if seat is None else seat.used_at
 
-        return min((s for s, seat in enumerate(self._at) if seat not in needed), key=rank)
+        slots = self._at[:ASIDE]
+        return min((s for s, seat in enumerate(slots) if seat not in needed), key=rank)
 
     def _move(self, seat: Seat, slot: int, needed: Sequence[Seat] | set[Seat]) -> None:
         """Put the seat's KV into a slot. Who was there goes to the seat's old slot, or out."""
@@ -271,6 +279,8 @@ class Slots:
         if old is not None:
             self._save(seat)
         self._load(seat, slot)
+        if old == ASIDE:
+            old = None
         if other is not None and old is not None:
             self._load(other, old)
         elif other is not None and other in needed:
@@ -289,9 +299,10 @@ class Slots:
         self._vacate(seat, saved)
 
     def _vacate(self, seat: Seat, saved: Snapshot | None) -> None:
-        assert seat.slot is not None
-        self.instance.cut(seat.slot, 0)
+        instance, slot = self.where(seat)
+        instance.cut(slot, 0)
         seat.saved = saved
+        assert seat.slot is not None
         self._at[seat.slot] = None
         seat.slot = None
 
@@ -307,54 +318,78 @@ class Slots:
         elif seat.tokens:
             raise EngineError("a context's KV is nowhere")
 
+    # --- aside ---------------------------------------------------------------------------------
+
+    def _has_room(self) -> bool:
+        return (self.instance.slots + 1) * padded(self.instance.ctxsize) <= self._budget()
+
+    def open_aside(self) -> Aside | None:
+        """The instance aside, made if need be; None: it cannot be had, or could not just now."""
+        main, now = self.instance, perf_counter()
+        fits = possible(self.model) and self._has_room()
+        if self._aside is not None and not (fits and self._aside.ctxsize >= main.ctxsize):
+            self._clear_aside()
+        if fits and self._aside is None and now - self._aside_at >= LINGER:
+            with suppress(ContextError):
+                made = Aside(self.model, ctxsize=main.ctxsize, flash=main.flash)
+                if made.layout == main.layout:
+                    self._aside = made
+                else:
+                    made.close()
+            self._aside_at = now
+        if self._aside is not None:
+            self._aside_at = now
+        return self._aside
+
+    @property
+    def lingers(self) -> float | None:
+        """Seconds until `tidy` has something to do; None: nothing."""
+        if self._aside is None:
+            return None
+        return max(0.001, self._aside_at + LINGER - perf_counter())
+
+    def tidy(self) -> None:
+        """Give back what was not used for long."""
+        if self._aside is not None and perf_counter() - self._aside_at >= LINGER:
+            self._clear_aside()
+
+    def _put_aside(self, seat: Seat) -> None:
+        other = self._at[ASIDE]
+        if other is not None:
+            self._save(other)
+        if seat.slot is not None:
+            self._save(seat)
+        self._load(seat, ASIDE)
+
+    def _clear_aside(self) -> None:
+        """Free the instance aside; what it holds is kept outside."""
+        seat = self._at[ASIDE]
+        if seat is not None:
+            self._save(seat)
+        self._close_aside()
+        # It may be made again at once.
+        self._aside_at = -LINGER
+
+    def _close_aside(self) -> None:
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            aside.close()
+        seat, self._at[ASIDE] = self._at[ASIDE], None
+        if seat is not None:
+            seat.slot = None
+
     # --- computing -----------------------------------------------------------------------------
 
-    def decode(self, rows: Sequence[Row]) -> tuple[Decoded, list[int]]:
-        """See `Instance.decode`."""
-        return self.instance.decode(rows)
+    def where(self, seat: Seat) -> tuple[Instance, int]:
+        """The instance that the seat is in, and its sequence there."""
+        assert seat.slot is not None
+        if seat.slot == ASIDE:
+            assert self._aside is not None
+            return self._aside, 0
+        return self.instance, seat.slot
 
-    def set_threads(self, n: int) -> None:
-        """Compute with `n` threads from now on."""
-        self.instance.set_threads(n)
-
-    def rearm(self) -> None:
-        """Let decodes run."""
-        self.instance.rearm()
-
-    def abort(self) -> None:
+    def abort(self, *, aside: bool = False) -> None:
         """End the decode that runs. From any thread."""
-        instance = self._instance
+        instance = self._aside if aside else self._instance
         if instance is not None:
             instance.abort()
-
-
-class SeatHolder:
-    """A seat in its slot: the holder of a KV (see reuse.py)."""
-
-    __slots__ = ("_seat", "_slots")
-
-    def __init__(self, slots: Slots, seat: Seat) -> None:
-        self._slots = slots
-        self._seat = seat
-
-    @property
-    def tokens(self) -> list[int]:
-        """What is held."""
-        return self._seat.tokens
-
-    @property
-    def layout(self) -> str:
-        """How the KV is laid out."""
-        return self._slots.instance.layout
-
-    def keep_prefix(self, n: int) -> int:
-        """Hold the first `n` tokens only; how many are left."""
-        return self._slots.cut(self._seat, n)
-
-    def snapshot(self) -> Snapshot:
-        """A copy of what is held. Raises SnapshotError."""
-        return self._slots.snapshot(self._seat)
-
-    def restore(self, snapshot: Snapshot) -> bool:
-        """Hold what the snapshot does; False: nothing is held."""
-        return self._slots.restore(self._seat, snapshot)

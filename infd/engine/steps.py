@@ -3,8 +3,9 @@
 Rules:
 - A step is of replies, a token of each, or of prompts, a piece of each; they take turns. All
   pieces together have at most the step's budget, and those of one user at most its BATCH_SET.
-- Budgets are small beside replies, unless all of these are of users who wait for prompts of their
-  own that count for more (`disturbed`).
+- A prompt beside replies is computed aside, where that is possible (aside.py); then the replies
+  have their steps meanwhile. Else budgets are small beside replies, unless all of these are of
+  users who wait for prompts of their own that count for more (`disturbed`).
 - Prompts are served one after another, the least served user's first, the oldest first within a
   user: two halves at once would end no sooner than the later of the two. What is left of a budget
   goes to others in pieces as long as the first: only those are computed together.
@@ -21,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from infd.engine.rhythm import Rhythm
+from infd.engine.rhythm import GRAIN_ALONE, Rhythm
 from infd.engine.scheduler import STARVED, Share
 
 # Seconds between two changes of who takes part, at least: a change copies two caches, which takes
@@ -119,7 +120,7 @@ def plan(wants: Sequence[Want], *, budget: int) -> list[Want]:
     """
     room: dict[int, int] = {}
     longest = budget
-    for want in sorted(wants, key=lambda w: (w.share.virtual, w.arrived)):
+    for want in sorted(wants, key=_served_first):
         if not want.in_prompt:
             want.takes = 1
             continue
@@ -130,6 +131,10 @@ def plan(wants: Sequence[Want], *, budget: int) -> list[Want]:
         budget -= want.takes
         longest = want.takes or longest
     return [w for w in wants if w.takes]
+
+
+def _served_first(want: Want) -> tuple[float, int]:
+    return want.share.virtual, want.arrived
 
 
 def narrow(wants: Sequence[Want], width: Callable[[], int]) -> int:
@@ -230,15 +235,22 @@ class Course:
         self._rota = Rota()
         self._replied = True
         """Whether the last step was one of replies: then prompts have the next."""
+        self.beside: list[Want] = []
+        """Who has steps of its own while the prompt that was chosen is computed aside."""
+        self.every = 0.0
+        """After how many seconds each."""
 
     def choose(
-        self, wants: Sequence[Want], now: float, slots: int, most_prompt: int
-    ) -> tuple[list[Want], list[Want]]:
+        self, wants: Sequence[Want], now: float, slots: int, most_prompt: int,
+        aside: Callable[[], bool] = bool,
+    ) -> tuple[list[Want], list[Want]]:  # fmt: skip
         """Who is to have the slots, and who of them takes part in the next step (see `plan`).
 
-        There is at least one of `wants` and of `slots`. `most_prompt`: tokens of one call.
+        There is at least one of `wants` and of `slots`. `most_prompt`: tokens of one call. `aside`:
+        whether a prompt can be computed aside now.
         """
         rhythm = self.rhythm
+        self.beside = []
         size = min(slots, narrow(wants, rhythm.width))
         members, starved = self._rota.choose(wants, now, size)
         # Once a second somebody gives up a step for a background run.
@@ -246,13 +258,32 @@ class Course:
         replies = [w for w in members if not w.in_prompt]
         if len(replies) < len(members) and (self._replied or not replies):
             self._replied = False
-            budget = rhythm.budget(replies=disturbed(wants, rhythm.seconds))
             prompts = [w for w in members if w.in_prompt]
+            n = disturbed(wants, rhythm.seconds)
+            if n == len(replies) and (first := self._aside(prompts, replies, aside)):
+                return members, [first]
+            budget = rhythm.budget(replies=n)
             return members, plan(prompts, budget=min(budget, most_prompt))
         self._replied = True
         if size < len(wants) and rhythm.look:
             replies = [min(replies, key=lambda w: w.served)]
         return members, plan(replies, budget=0)
+
+    def _aside(
+        self, prompts: Sequence[Want], replies: list[Want], possible: Callable[[], bool]
+    ) -> Want | None:
+        """The prompt that is to be computed aside, if one is: `beside` and `every` are set."""
+        first = min(prompts, key=_served_first)
+        takes = min(first.left, first.batch, GRAIN_ALONE)
+        self.every = self.rhythm.aside(replies=len(replies))
+        if takes < GRAIN_ALONE or not self.every or not possible():
+            return None
+        first.takes, self.beside = takes, replies
+        # Of the time, for who pays.
+        part = self.rhythm.step(len(replies)) / self.every
+        for want in replies:
+            want.takes = max(1, round(takes * part / len(replies)))
+        return first
 
     def learn(self, rows: Sequence[int], seconds: float) -> None:
         """The step that was chosen had so many tokens of each, and took so long."""

@@ -31,7 +31,7 @@ class LoadedModel:
         self.scheduler = scheduler
         self.batch: Batch | None = None
         if model.options.placement == "batched":
-            self.batch = Batch(model, scheduler, name)
+            self.batch = Batch(model, scheduler, name, budget=lambda: budget.size)
         self._budget = budget
 
     @property

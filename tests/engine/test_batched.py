@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from support.worker_bench import HELLO, Bench, Gate, Models, held
+from support.worker_bench import HELLO, Bench, Gate, Models, follows_the_logits, held, slots_of
 
 from infd.engine import seat
 from infd.engine import worker as workers
-from infd.engine.context import Decoded, LlamaContext
+from infd.engine.context import Decoded
 from infd.engine.instance import Instance, Row
 from infd.engine.model import Model
 from infd.engine.prompt import build_prompt
@@ -21,46 +21,16 @@ from infd.engine.renderer import Message
 from infd.engine.rhythm import Rhythm
 from infd.engine.sampling import Sampler
 from infd.engine.scheduler import Share
-from infd.engine.seat import Seat
-from infd.engine.slots import Slots
 from infd.engine.templates import Renderer
 from infd.engine.worker import Failed, Finished, RunRequest, Worker
 
 pytestmark = pytest.mark.parametrize("bench", ["batched"], indirect=True)
-
-NEAR = 0.05
-"""Logits that differ by less may change places: kernels round differently for several rows."""
-
-
-def follows_the_logits(model: Model, tokens: list[int], prompt: int) -> int:
-    """Check that each token behind the prompt is the likeliest one, as the same context alone
-    sees it, unless another is `NEAR`; how many were far enough to tell."""
-    context = LlamaContext(model, ctxsize=512, n_ubatch=512)
-    told = 0
-    try:
-        assert context.decode(tokens[:prompt], want_logits=True) is Decoded.OK
-        for token in tokens[prompt:]:
-            logits = context.logits()
-            best, second = sorted(logits)[:-3:-1]
-            assert logits[token] >= best - NEAR
-            told += best - second > NEAR
-            assert context.decode([token], want_logits=True) is Decoded.OK
-    finally:
-        context.close()
-    return told
-
 
 def requests(n: int, most: int = 40) -> list[RunRequest]:
     asked = ("What is {} + 2?", "My name is Ada{}. What is my name?", "Count to {}.")
     return [
         RunRequest((("user", asked[i % 3].format(i + 1)),), max_tokens=most) for i in range(n)
     ]
-
-
-def slots_of(worker: Worker) -> Slots:
-    assert isinstance(worker._engine, Seat)
-    assert worker._engine.engine is not None
-    return worker._engine.engine._slots
 
 
 class Steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ async def test_a_run_after_clear_waits_for_the_end_of_the_one_before(
 async def test_who_gives_way_takes_the_place_of_nobody_unseen(bench: Bench, models: Models) -> None:
     """A run beside the row of the others is moved to where an idle context is: that one goes out
     with what it holds, else it would go on from another user's KV."""
-    slots = Slots(models("bpe"))
+    slots = Slots(models("bpe"), lambda: inf)
     # As large as three of the larger ones together.
     idle, beside, one, other = seats = [
         Seat(Share("ada", 1), Limits(1, 0), ctxsize=size, run_ahead=9)
@@ -115,7 +116,7 @@ async def test_who_gives_way_takes_the_place_of_nobody_unseen(bench: Bench, mode
         assert seat.slot is not None
         seat.tokens[:] = range(10 * i + 1, 10 * i + 9)
         row = Row(seat.slot, 0, seat.tokens, False)
-        assert slots.decode([row])[0] is Decoded.OK
+        assert slots.instance.decode([row])[0] is Decoded.OK
     slots.arrange([other, one], [beside])
     assert sorted(seat.slot for seat in (other, one, beside) if seat.slot is not None) == [0, 1, 2]
     assert idle.slot is None
@@ -128,7 +129,7 @@ async def test_a_long_context_takes_slots_from_others_only_while_it_runs(
     bench: Bench, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All slots together are no larger than all contexts, and each has room for the longest run."""
-    slots = Slots(models("bpe"))
+    slots = Slots(models("bpe"), lambda: inf)
     *small, large = seats = [
         Seat(Share(str(size), 1), Limits(1, 0), ctxsize=size, run_ahead=9)
         for size in (256, 256, 256, 4096)

@@ -14,6 +14,7 @@ from infd.engine.steps import (
     BURST,
     GRACE,
     TENURE,
+    Course,
     Meter,
     Meters,
     Rota,
@@ -295,3 +296,55 @@ def test_steps_are_narrow_only_where_users_differ() -> None:
     assert narrow([*of, Want(bob, 1, 512), Want(eve, 1, 512)], lambda: 2) == 3
     # One that nobody reads yet is nobody's harm.
     assert narrow([*of, Want(bob, 1, 512, background=True)], lambda: 2) == 9
+
+
+# Prompts aside.
+
+
+def course(*, strict: bool = False) -> Course:
+    """One that knows how long steps take: a prompt's token a third of a reply's."""
+    made = Course(0.225, strict=strict)
+    made.rhythm.learn_replies(1, 0.030)
+    made.rhythm.learn_replies(2, 0.050)
+    made.rhythm.learn_prompts(64, 0.64)
+    return made
+
+
+@pytest.mark.parametrize("replies", [1, 2])
+def test_a_prompt_beside_replies_is_computed_aside(replies: int) -> None:
+    made = course()
+    # Both of one user: the one that came first.
+    late, prompt = (Want(Share("bob", 2), 500, 512, arrived=n) for n in (9, 3))
+    late.share = prompt.share
+    wants = [Want(Share(str(n), 2), 1, 512) for n in range(replies)]
+    members, chosen = made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda: True)
+    assert members == [*wants, late, prompt]
+    assert chosen == [prompt]
+    assert prompt.takes == 64
+    assert made.beside == wants
+    assert 0 < made.every <= min(0.225, 5.3 * made.rhythm.step(replies))
+    # Who pays: those beside it for the part of the time that is theirs, all together.
+    parts = {id(share): part for share, part in weights([prompt, *wants], wants)}
+    theirs = sum(parts[id(want.share)] for want in wants)
+    step = made.rhythm.step(replies)
+    assert abs(theirs - step / (step + made.every)) < 0.05
+    # Then the replies have a step as always, and afterwards the prompt again.
+    assert made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda: True)[1] == wants
+    assert made.beside == []
+    assert [want.takes for want in wants] == [1] * replies
+    assert made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda: True)[1] == [prompt]
+
+
+@pytest.mark.parametrize("why", ["impossible", "strict", "short", "small batch", "alone", "fast"])
+def test_a_prompt_goes_in_pieces_where_aside_is_of_no_use(why: str) -> None:
+    made = course(strict=why == "strict")
+    if why == "fast":
+        # Then a piece that replies can wait for is long enough.
+        made.rhythm.learn_prompts(64, 0.0064)
+    left, batch = 50 if why == "short" else 500, 32 if why == "small batch" else 512
+    prompt = Want(Share("bob", 2), left, batch)
+    wants = [] if why == "alone" else [Want(Share("ada", 2), 1, 512)]
+    _, chosen = made.choose([*wants, prompt], 0.0, 8, 1024, lambda: why != "impossible")
+    assert chosen == [prompt]
+    assert made.beside == []
+    assert 0 < prompt.takes <= prompt.batch

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from infd.engine.options import ModelOptions
 from infd.engine.prefixes import Shelf
 from infd.engine.scheduler import Scheduler, Share
 from infd.engine.seat import Seat
+from infd.engine.slots import Slots
 from infd.engine.swap import SwapFolder
 from infd.engine.templates import Renderer
 from infd.engine.worker import (
@@ -123,6 +125,8 @@ class Bench:
     scheduler: Scheduler = field(default_factory=lambda: Scheduler(2))
     workers: list[Worker] = field(default_factory=list)
     placement: str = "dedicated"
+    budget: float = inf
+    """Of each model, in tokens."""
     batches: dict[str, Batch] = field(default_factory=dict)
 
     def batch(self, kind: str) -> Batch | None:
@@ -130,7 +134,7 @@ class Bench:
         if self.placement == "dedicated":
             return None
         if kind not in self.batches:
-            self.batches[kind] = Batch(self.models(kind), self.scheduler, kind)
+            self.batches[kind] = Batch(self.models(kind), self.scheduler, kind, lambda: self.budget)
         return self.batches[kind]
 
     async def worker(
@@ -253,3 +257,31 @@ def failing_decodes(patch: pytest.MonkeyPatch, after: int) -> None:
 
     patch.setattr(LlamaContext, "decode_one", decode_one)
     patch.setattr(Instance, "decode", decode)
+
+
+NEAR = 0.05
+"""Logits that differ by less may change places: kernels round differently for several rows."""
+
+
+def follows_the_logits(model: Model, tokens: list[int], prompt: int) -> int:
+    """Check that each token behind the prompt is the likeliest one, as the same context alone
+    sees it, unless another is `NEAR`; how many were far enough to tell."""
+    context = LlamaContext(model, ctxsize=512, n_ubatch=512)
+    told = 0
+    try:
+        assert context.decode(tokens[:prompt], want_logits=True) is Decoded.OK
+        for token in tokens[prompt:]:
+            logits = context.logits()
+            best, second = sorted(logits)[:-3:-1]
+            assert logits[token] >= best - NEAR
+            told += best - second > NEAR
+            assert context.decode([token], want_logits=True) is Decoded.OK
+    finally:
+        context.close()
+    return told
+
+
+def slots_of(worker: Worker) -> Slots:
+    assert isinstance(worker._engine, Seat)
+    assert worker._engine.engine is not None
+    return worker._engine.engine._slots
