@@ -266,8 +266,8 @@ class BatchEngine:
         slots = self._slots.most([w.seat for w in ready])
         members, chosen = self._course.choose(
             [w.want for w in ready], now, slots, self._slots.instance.most_prompt,
-            lambda: now >= self._calm_until and not self._in_the_way()
-            and self._slots.open_aside() is not None,
+            lambda want: now >= self._calm_until and not self._in_the_way()
+            and self._slots.open_aside(next(w.longest for w in ready if w.want is want)),
         )  # fmt: skip
         return [w for w in ready if w.want in members], [w for w in ready if w.want in chosen]
 

@@ -219,6 +219,11 @@ class Work:
         """Tokens to compute before the next one is drawn."""
         return len(self.full) - len(self.seat.tokens)
 
+    @property
+    def longest(self) -> int:
+        """The most tokens that its seat holds until the prompt is computed."""
+        return max(len(self.full), self.seat.tokens_used)
+
     def place(self, holder: SeatHolder) -> None:
         """The seat has a slot: keep what the run's prompt and its KV have in common."""
         seat = self.seat

@@ -11,7 +11,8 @@ runs differ much there are therefore fewer slots than runs, until `LINGER` secon
 one; a context that is only there, whatever its size, costs others nothing.
 
 A prompt may be computed aside, in an instance of one slot (aside.py) that exists for so long after
-its last use, and only where the model's budget has room for it beside all slots.
+its last use, and only where the model's budget has room for it beside all slots. It is as long as
+a prompt needs it: what is allocated is cleared first, and replies wait for that.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ _SHRINK = 2
 LINGER = 10.0
 # The slot aside: the last of all, wherever they are counted.
 ASIDE = -1
+# The fewest tokens that the instance aside is made for.
+_SHORTEST = 1024
 
 
 class Slots:
@@ -52,8 +55,8 @@ class Slots:
         self._budget = budget
         self._instance: Instance | None = None
         self._aside: Aside | None = None
-        self._aside_at = -LINGER
-        """When the instance aside was used, or could not be had, the last time."""
+        self._aside_at = self._aside_refused = -LINGER
+        """When the instance aside was used, and when it could not be had, the last time."""
         self._seats: list[Seat] = []
         self._at: list[Seat | None] = [None]
         """Who is in which slot."""
@@ -84,7 +87,7 @@ class Slots:
         # Else each long context that comes and goes would have all computed again, twice.
         self._flash = self._instance.flash
         self._at[:ASIDE] = [None] * slots
-        if not self._has_room():
+        if self._aside is not None and not self._has_room(self._aside.ctxsize):
             self._clear_aside()
 
     def _remake(self, slots: int, ctxsize: int, cause: Seat) -> None:
@@ -320,26 +323,30 @@ class Slots:
 
     # --- aside ---------------------------------------------------------------------------------
 
-    def _has_room(self) -> bool:
-        return (self.instance.slots + 1) * padded(self.instance.ctxsize) <= self._budget()
+    def _has_room(self, ctxsize: int) -> bool:
+        """For an instance of so many tokens aside."""
+        main = self.instance
+        return main.slots * padded(main.ctxsize) + padded(ctxsize) <= self._budget()
 
-    def open_aside(self) -> Aside | None:
-        """The instance aside, made if need be; None: it cannot be had, or could not just now."""
+    def open_aside(self, tokens: int) -> bool:
+        """Make an instance aside for so many tokens, if there is none. False: it cannot be had."""
         main, now = self.instance, perf_counter()
-        fits = possible(self.model) and self._has_room()
-        if self._aside is not None and not (fits and self._aside.ctxsize >= main.ctxsize):
+        if self._aside is None or self._aside.ctxsize < tokens:
+            # Up to the next power of two: conversations grow.
+            ctxsize = min(max(_SHORTEST, 1 << (tokens - 1).bit_length()), main.ctxsize)
             self._clear_aside()
-        if fits and self._aside is None and now - self._aside_at >= LINGER:
-            with suppress(ContextError):
-                made = Aside(self.model, ctxsize=main.ctxsize, flash=main.flash)
-                if made.layout == main.layout:
-                    self._aside = made
-                else:
-                    made.close()
-            self._aside_at = now
-        if self._aside is not None:
-            self._aside_at = now
-        return self._aside
+            if not self._has_room(ctxsize) or not possible(self.model):
+                return False
+            if now - self._aside_refused < LINGER:
+                return False
+            try:
+                self._aside = Aside(self.model, ctxsize=ctxsize, flash=main.flash)
+            except ContextError:
+                self._aside_refused = now
+                return False
+        self._aside_at = now
+        # Else what is computed there could not go to a slot.
+        return self._aside.layout == main.layout
 
     @property
     def lingers(self) -> float | None:
@@ -367,8 +374,6 @@ class Slots:
         if seat is not None:
             self._save(seat)
         self._close_aside()
-        # It may be made again at once.
-        self._aside_at = -LINGER
 
     def _close_aside(self) -> None:
         aside, self._aside = self._aside, None

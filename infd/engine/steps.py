@@ -242,12 +242,12 @@ class Course:
 
     def choose(
         self, wants: Sequence[Want], now: float, slots: int, most_prompt: int,
-        aside: Callable[[], bool] = bool,
+        aside: Callable[[Want], bool] = lambda want: False,
     ) -> tuple[list[Want], list[Want]]:  # fmt: skip
         """Who is to have the slots, and who of them takes part in the next step (see `plan`).
 
         There is at least one of `wants` and of `slots`. `most_prompt`: tokens of one call. `aside`:
-        whether a prompt can be computed aside now.
+        whether this prompt can be computed aside now.
         """
         rhythm = self.rhythm
         self.beside = []
@@ -270,13 +270,13 @@ class Course:
         return members, plan(replies, budget=0)
 
     def _aside(
-        self, prompts: Sequence[Want], replies: list[Want], possible: Callable[[], bool]
+        self, prompts: Sequence[Want], replies: list[Want], possible: Callable[[Want], bool]
     ) -> Want | None:
         """The prompt that is to be computed aside, if one is: `beside` and `every` are set."""
         first = min(prompts, key=_served_first)
         takes = min(first.left, first.batch, GRAIN_ALONE)
         self.every = self.rhythm.aside(replies=len(replies))
-        if takes < GRAIN_ALONE or not self.every or not possible():
+        if takes < GRAIN_ALONE or not self.every or not possible(first):
             return None
         first.takes, self.beside = takes, replies
         # Of the time, for who pays.

@@ -173,6 +173,26 @@ async def test_a_step_that_fails_in_the_middle_ends_all_and_the_next_run_is_whol
     follows_the_logits(models("demo"), held(other), end.tokens_in)
 
 
+async def test_what_the_context_holds_is_kept_where_the_prompt_is_shorter(
+    bench: Bench, models: Models, monkeypatch: pytest.MonkeyPatch, two: tuple[Worker, Worker]
+) -> None:
+    """The instance aside is as long as it needs to be, for what the context comes with too."""
+    monkeypatch.setattr(slots_file, "_SHORTEST", 64)
+    calls = Calls(monkeypatch)
+    one, other = two
+    before = (await bench.reply(other, LONG)).finished
+    reply = await bench.start(one, REPLY)
+    await reply.begun.wait()
+    said = LONG.messages[0][1]
+    half = RunRequest((("user", said[: len(said) // 3] + "Or better to 9. " * 10),), max_tokens=20)
+    late = await bench.start(other, half)
+    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    assert calls.pieces
+    assert before.tokens_in > 256 > late.finished.tokens_in
+    assert late.finished.tokens_cached > before.tokens_in // 4
+    follows_the_logits(models("demo"), held(other), late.finished.tokens_in)
+
+
 async def test_there_is_none_aside_where_the_budget_has_no_room(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, two: tuple[Worker, Worker]
 ) -> None:

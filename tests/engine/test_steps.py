@@ -317,7 +317,7 @@ def test_a_prompt_beside_replies_is_computed_aside(replies: int) -> None:
     late, prompt = (Want(Share("bob", 2), 500, 512, arrived=n) for n in (9, 3))
     late.share = prompt.share
     wants = [Want(Share(str(n), 2), 1, 512) for n in range(replies)]
-    members, chosen = made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda: True)
+    members, chosen = made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda want: True)
     assert members == [*wants, late, prompt]
     assert chosen == [prompt]
     assert prompt.takes == 64
@@ -329,10 +329,10 @@ def test_a_prompt_beside_replies_is_computed_aside(replies: int) -> None:
     step = made.rhythm.step(replies)
     assert abs(theirs - step / (step + made.every)) < 0.05
     # Then the replies have a step as always, and afterwards the prompt again.
-    assert made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda: True)[1] == wants
+    assert made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda want: True)[1] == wants
     assert made.beside == []
     assert [want.takes for want in wants] == [1] * replies
-    assert made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda: True)[1] == [prompt]
+    assert made.choose([*wants, late, prompt], 0.0, 8, 1024, lambda want: True)[1] == [prompt]
 
 
 @pytest.mark.parametrize("why", ["impossible", "strict", "short", "small batch", "alone", "fast"])
@@ -344,7 +344,7 @@ def test_a_prompt_goes_in_pieces_where_aside_is_of_no_use(why: str) -> None:
     left, batch = 50 if why == "short" else 500, 32 if why == "small batch" else 512
     prompt = Want(Share("bob", 2), left, batch)
     wants = [] if why == "alone" else [Want(Share("ada", 2), 1, 512)]
-    _, chosen = made.choose([*wants, prompt], 0.0, 8, 1024, lambda: why != "impossible")
+    _, chosen = made.choose([*wants, prompt], 0.0, 8, 1024, lambda want: why != "impossible")
     assert chosen == [prompt]
     assert made.beside == []
     assert 0 < prompt.takes <= prompt.batch
