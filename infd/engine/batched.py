@@ -50,7 +50,7 @@ class BatchEngine:
         """Whether commands wait."""
         self._scheduler = scheduler
         self._turn = scheduler.turn(Share("batch", scheduler.cores))
-        self._slots = Slots(model, budget)
+        self._slots = Slots(model, budget, self._turn.release)
         self._meters = Meters()
         strict = model.options.batched_fair == "strict"
         self._course = Course(scheduler.slice_ms / 1000, strict=strict)
@@ -230,8 +230,7 @@ class BatchEngine:
         beside = [w for w in ready if w.want in self._course.beside]
         wants = [w.want for w in chosen]
         parts = weights([*wants, *self._course.beside], [w.want for w in members])
-        threads = self._threads(chosen, parts)
-        if not threads:
+        if not (threads := self._threads(chosen, parts)):
             return
         self._arrange(members, chosen, aside=bool(beside))
         for work in chosen:
@@ -303,7 +302,9 @@ class BatchEngine:
         self._course.copied(perf_counter() - began)
 
     def _in_the_way(self) -> bool:
-        return self.wanted() or self._turn.contended
+        """Whether something waits for the thread or the cores, or other processes have those."""
+        self._scheduler.watch(perf_counter())
+        return self._turn.displaced or self.wanted() or self._turn.contended
 
     def _compute_aside(self, work: Work, beside: Sequence[Work], threads: int) -> None:
         """A piece of one prompt, and the steps of those beside it meanwhile."""
@@ -393,7 +394,6 @@ class BatchEngine:
             if reason := "length" if token is None else work.take(self.model, token, now):
                 self._finish(work, reason)
         except Exception as error:
-            # Its own sampler or delivery: nothing that the others share.
             _log.exception("worker failed")
             self._end(work, Failed(f"the engine failed: {type(error).__name__}"))
             return 0.0

@@ -111,6 +111,11 @@ class Turn(Place):
         """Whether others wait for cores, background work aside."""
         return any(not place.background for place in self._policy.queue)
 
+    @property
+    def displaced(self) -> bool:
+        """Whether it holds a team although other processes use the cores."""
+        return self.held > 1 and self._policy.single
+
     def position(self) -> int:
         """1 for the next to be served; 0 when it does not wait."""
         return self._scheduler._position(self)

@@ -49,10 +49,14 @@ _SHORTEST = 1024
 class Slots:
     """See the head of this module."""
 
-    def __init__(self, model: Model, budget: Callable[[], float]) -> None:
-        """`budget`: the tokens that all the model's contexts may have together."""
+    def __init__(
+        self, model: Model, budget: Callable[[], float], rest: Callable[[], None] = lambda: None
+    ) -> None:
+        """`budget`: the tokens that all the model's contexts may have together. `rest`: called
+        before memory is allocated, which needs no cores."""
         self.model = model
         self._budget = budget
+        self._rest = rest
         self._instance: Instance | None = None
         self._aside: Aside | None = None
         self._aside_at = self._aside_refused = -LINGER
@@ -96,6 +100,7 @@ class Slots:
 
         Raises ContextError: then it is as large as before.
         """
+        self._rest()
         began, before = thread_time(), self.instance
         for seat in self._at[:ASIDE]:
             if seat is not None:
@@ -249,7 +254,7 @@ class Slots:
         There are at most as many as slots.
         """
         if aside is not None and aside.slot != ASIDE:
-            self._put_aside(aside)
+            self._move(aside, ASIDE, ())
         targets = window(self.instance.slots, [seat.slot for seat in together])
         moving = [seat for seat in together if seat.slot not in targets]
         if moving:
@@ -261,7 +266,7 @@ class Slots:
             if seat.slot is None or seat.slot == ASIDE:
                 self._move(seat, self._spare({*together, *others}), ())
         self._uses += 1
-        for seat in (*together, *others, *([aside] if aside else ())):
+        for seat in (*together, *others):
             seat.used_at = self._uses
 
     def _spare(self, needed: set[Seat]) -> int:
@@ -283,7 +288,7 @@ class Slots:
             self._save(seat)
         self._load(seat, slot)
         if old == ASIDE:
-            old = None
+            old = None  # where it might not fit
         if other is not None and old is not None:
             self._load(other, old)
         elif other is not None and other in needed:
@@ -339,6 +344,7 @@ class Slots:
                 return False
             if now - self._aside_refused < LINGER:
                 return False
+            self._rest()
             try:
                 self._aside = Aside(self.model, ctxsize=ctxsize, flash=main.flash)
             except ContextError:
@@ -359,14 +365,6 @@ class Slots:
         """Give back what was not used for long."""
         if self._aside is not None and perf_counter() - self._aside_at >= LINGER:
             self._clear_aside()
-
-    def _put_aside(self, seat: Seat) -> None:
-        other = self._at[ASIDE]
-        if other is not None:
-            self._save(other)
-        if seat.slot is not None:
-            self._save(seat)
-        self._load(seat, ASIDE)
 
     def _clear_aside(self) -> None:
         """Free the instance aside; what it holds is kept outside."""

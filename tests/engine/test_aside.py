@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,9 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def two(bench: Bench, often: None) -> tuple[Worker, Worker]:
-    """One that replies and one with a long prompt, of two users."""
+    """One that replies and one with a long prompt, of two users. Whatever else computes on this
+    machine is not noticed: it would have pieces given up."""
+    bench.scheduler.watch_at = inf
     return (
         await bench.worker("demo", ctxsize=1024, share=Share("ada", 2)),
         await bench.worker("demo", ctxsize=1024, share=Share("bob", 2)),
@@ -251,3 +254,25 @@ async def test_its_other_threads_give_way_to_all_others(
     aside.set_threads(2)
     assert niceness().count(19) > before
     aside.close()
+
+
+async def test_a_piece_is_given_up_where_others_use_the_cores(
+    bench: Bench, models: Models, monkeypatch: pytest.MonkeyPatch, two: tuple[Worker, Worker]
+) -> None:
+    """The call's other threads are of the lowest priority: they would hardly compute."""
+    calls = Calls(monkeypatch)
+    one, other = two
+    between = Interludes.between
+
+    def crowded(self: Interludes) -> bool:
+        bench.scheduler.policy.single = True
+        return between(self)
+
+    monkeypatch.setattr(Interludes, "between", crowded)
+    reply = await bench.start(one, REPLY)
+    await reply.begun.wait()
+    late = await bench.start(other, LONG)
+    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    assert calls.results[:1] == [Decoded.ABORTED]
+    assert calls.computed == len(held(one)) + len(held(other))
+    follows_the_logits(models("demo"), held(other), late.finished.tokens_in)
