@@ -144,7 +144,8 @@ async def test_a_command_has_the_piece_given_up_and_nothing_is_lost(
     await reply.begun.wait()
     late = await bench.start(other, LONG)
     await asyncio.gather(reply.ended.wait(), late.ended.wait())
-    assert calls.results == [Decoded.ABORTED]
+    # Once for a while; in pieces between the steps until then.
+    assert set(calls.results) == {Decoded.ABORTED}
     assert calls.computed == len(held(one)) + len(held(other))
     follows_the_logits(models("demo"), held(other), late.finished.tokens_in)
 
