@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from math import ceil
 
-from infd.engine.policy import EPSILON, PAUSE, Place, Policy, Share
+from infd.engine.place import Place, Share
+from infd.engine.policy import PAUSE, Policy
 
 
 class GpuPolicy(Policy):
@@ -55,10 +55,14 @@ class GpuPolicy(Policy):
 
     def _room(self, place: Place) -> int:
         if len(place.parts) > 1:
-            return super()._room(place)
+            return self.cores
         share = place.parts[0][0]
         # A part of a call of several users is no call of its own: who has but that has room.
-        return ceil(min(max(1, share.max_threads), self.most) - share.in_use - EPSILON)
+        return min(max(1, share.max_threads), self.most) - share.own
+
+    def within(self, place: Place) -> bool:
+        """See Policy."""
+        return len(place.parts) > 1 or self._room(place) >= 0
 
 
 def _users(places: Iterable[Place]) -> Counter[Share]:

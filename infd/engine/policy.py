@@ -24,9 +24,7 @@ the policy is asked anything, and a run that keeps its threads costs nothing.
 
 Where a GPU computes, a thread is a call that it is given, and gpu.py says what differs.
 
-A place may stand for several users at once (one computation for all of them): `parts` says how
-its threads and its time are divided. It ranks as its least served user; its owner sees to the
-users' limits.
+A place may stand for several users at once; place.py says who pays for its threads then.
 
 Limit: a context that computes on one thread can be given no more than one core while others wait.
 On more than two cores a user with fewer contexts than its part of the cores therefore stays below
@@ -36,11 +34,11 @@ that part as long as others fill the machine.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from heapq import heapify, heapreplace
-from math import floor
+from math import inf
 
 from infd.engine.load import ForeignLoad
+from infd.engine.place import Place, Share, raise_least
 
 # Section 9 of the contract: a run ahead of its reader still gets a token a second.
 STARVED = 1.0
@@ -52,74 +50,6 @@ CREDIT = 1.0
 PAUSE = 0.02
 # A team is made narrower for another's sake when its user is ahead by this processor time.
 AHEAD = 0.25
-# Rounding of sums of weights.
-EPSILON = 1e-6
-
-
-@dataclass(slots=True, eq=False)
-class Share:
-    """One user's part of the cores. `max_threads` may be changed at any time; 0 reads as 1."""
-
-    key: str
-    max_threads: int
-    in_use: float = 0.0
-    """Threads that compute for this user now; a fraction where a place stands for several."""
-    used: float = 0.0
-    """Processor time charged so far, in seconds; up to date after `Policy.settle`."""
-    virtual: float = 0.0
-    floor: float = 0.0
-    """The virtual time of this user's places."""
-    active: int = 0
-    left: float = 0.0
-
-    @property
-    def room(self) -> int:
-        """How many more threads may compute for this user now."""
-        return floor(max(1, self.max_threads) - self.in_use + EPSILON)
-
-
-class Place:
-    """One worker's place in the queue and what it holds. The owner sets `want`, `background`
-    and, while it neither waits nor holds anything, `parts` (weights sum to 1)."""
-
-    __slots__ = (
-        "background",
-        "began",
-        "call",
-        "calls",
-        "held",
-        "left",
-        "parts",
-        "since",
-        "used",
-        "virtual",
-        "waiting",
-        "want",
-    )
-
-    def __init__(self, share: Share) -> None:
-        self.parts: tuple[tuple[Share, float], ...] = ((share, 1.0),)
-        self.want = 1
-        self.background = False
-        self.waiting = False
-        self.held = 0
-        self.since = 0.0
-        self.began = 0.0
-        self.calls = 0
-        """How often what is held was used: calls since `began`."""
-        self.call = 0.0
-        """The usual length of one call, in seconds."""
-        self.used = 0.0
-        self.virtual = 0.0
-        self.left = 0.0
-
-    @property
-    def least(self) -> Share:
-        """The user by which it ranks."""
-        parts = self.parts
-        if len(parts) == 1:
-            return parts[0][0]
-        return min((share for share, _ in parts), key=lambda s: (s.in_use, s.virtual))
 
 
 class Policy:
@@ -183,26 +113,44 @@ class Policy:
             place.virtual += time / len(place.parts)
             for share, weight in place.parts:
                 share.used += time * weight
-                share.virtual += time * weight
+            if len(place.parts) == 1:
+                share.virtual += time
+            else:
+                self._charge(place, passed)
         self._busy += (self.cores - self.free) * passed
+
+    def _charge(self, place: Place, passed: float) -> None:
+        """Let those pay who are to for what a place of several computed."""
+        for share, weight in place.parts:
+            share.given += passed * place.held * weight + share.virtual
+        if self.queue:
+            for share in place.payers:
+                share.virtual += passed
+        else:
+            raise_least([share for share, _ in place.parts], passed * place.held)
+        for share, _ in place.parts:
+            share.given -= share.virtual
 
     def _join(self, place: Place, now: float) -> None:
         # A run that keeps its cores comes to no grant, at which the present is noted otherwise.
         for running in self.running:
-            self._virtual = max(self._virtual, running.least.virtual)
+            self._virtual = max(self._virtual, min(s.virtual for s in running.payers))
             for share, _ in running.parts:
                 share.floor = max(share.floor, running.virtual)
         for share, _ in place.parts:
             if not share.active:
+                if now - share.left > PAUSE:
+                    share.given = 0.0
                 share.virtual = max(share.virtual, self._start(self._virtual, now - share.left))
             share.active += 1
         self._active += 1
-        start = self._start(place.least.floor, now - place.left)
-        place.virtual = max(place.virtual, start)
+        # The equal of the places of that user whose are the furthest, so that these do not wait.
+        furthest, n = max(s.floor for s, _ in place.parts), len(place.parts)
+        place.virtual = max(place.virtual, self._start(furthest, now - place.left, CREDIT / n))
 
     @staticmethod
-    def _start(virtual: float, away: float) -> float:
-        return virtual if away > PAUSE else virtual - CREDIT
+    def _start(virtual: float, away: float, credit: float = CREDIT) -> float:
+        return virtual if away > PAUSE else virtual - credit
 
     def _away(self, place: Place, now: float) -> None:
         place.left = now
@@ -217,12 +165,11 @@ class Policy:
                 self._virtual = max(self._virtual, share.virtual)
 
     def _take_back(self, place: Place, now: float) -> None:
-        held = place.held
-        self.free += held
-        for share, weight in place.parts:
-            share.in_use -= held * weight
-            if share.in_use < EPSILON:
-                share.in_use = 0.0
+        self.free += place.held
+        for share in place.payers:
+            share.in_use -= 1
+            share.own -= len(place.parts) == 1
+        place.payers.clear()
         place.held = 0
         self.running.remove(place)
         call = (now - place.began) / max(1, place.calls)
@@ -236,6 +183,7 @@ class Policy:
         if not self.queue or not self.free:
             return []
         self.settle(now)
+        self._elect()
         served: list[Place] = []
         starved = [p for p in self.queue if p.background and now - p.since >= STARVED]
         self._singles(starved, now, served)
@@ -253,6 +201,8 @@ class Policy:
         while self.free:
             eligible = [p for p in waiting if p.waiting and self._room(p) > 0]
             if not eligible:
+                if self._make_room(waiting):
+                    continue
                 return
             place = eligible[0]
             if len(eligible) > 1:
@@ -266,8 +216,8 @@ class Policy:
                 # Raised here and not only on joining: what is short now was not waited for.
                 share.virtual = max(share.virtual, self._virtual - CREDIT)
                 share.floor = max(share.floor, place.virtual)
-            self._virtual = max(self._virtual, place.least.virtual)
             self._take(place)
+            self._virtual = max(self._virtual, place.payers[0].virtual)
 
     def _lead(self, place: Place) -> float:
         """How much more it was served than another of its user's that computes now, in seconds,
@@ -276,7 +226,7 @@ class Policy:
         if not share.in_use:
             return 0.0
         least = min(
-            (p.virtual for p in self.running if p.least is share and not p.background),
+            (p.virtual for p in self.running if share in p.payers and not p.background),
             default=place.virtual,
         )
         return place.virtual - least if place.virtual > least + AHEAD else 0.0
@@ -297,12 +247,55 @@ class Policy:
     def _take(self, place: Place) -> None:
         self.free -= 1
         place.held += 1
-        for share, weight in place.parts:
-            share.in_use += weight
+        share = place.least
+        place.payers.append(share)
+        share.in_use += 1
+        share.own += len(place.parts) == 1
+
+    def _elect(self) -> None:
+        """Note whose own places wait, and let those pay for running places of several who are to
+        by now."""
+        several = [p for p in (*self.running, *self.queue) if len(p.parts) > 1]
+        if not several:
+            return
+        for place in several:
+            for share, _ in place.parts:
+                share.next = inf
+        for place in self.queue:
+            if len(place.parts) == 1 and not place.background:
+                share = place.parts[0][0]
+                share.next = min(share.next, place.virtual)
+        for place in several:
+            for i, share in enumerate(place.payers):
+                share.in_use -= 1
+                place.payers[i] = place.least
+                place.payers[i].in_use += 1
+
+    def _make_room(self, waiting: list[Place]) -> bool:
+        """Let another user pay for what keeps one from a free core by its limit; whether any."""
+        for place in self.running:
+            for i, share in enumerate(place.payers if len(place.parts) > 1 else ()):
+                if share.room <= 0 and any(
+                    p.waiting and len(p.parts) == 1 and p.parts[0][0] is share for p in waiting
+                ):
+                    other = place.least
+                    if other.room > 0:
+                        share.in_use -= 1
+                        place.payers[i] = other
+                        other.in_use += 1
+                        return True
+        return False
 
     def _room(self, place: Place) -> int:
-        """How many more threads it may have, as far as its user's limit goes."""
-        return place.parts[0][0].room if len(place.parts) == 1 else self.cores
+        """How many more threads it may have, as far as its users' limits go."""
+        return max(share.room for share, _ in place.parts)
+
+    def within(self, place: Place) -> bool:
+        """Whether what it holds is within its users' limits, which may have been lowered."""
+        for share in place.payers:  # noqa: SIM110 (at every call; a generator takes thrice as long)
+            if share.in_use > (share.max_threads or 1):
+                return False
+        return True
 
     def _grows(self, place: Place) -> bool:
         return place.held < place.want and self._room(place) > 0
@@ -336,7 +329,7 @@ class Policy:
         running = self.running
         if self._room(place) <= 0:
             share = place.least
-            running = [p for p in running if any(s is share for s, _ in p.parts)]
+            running = [p for p in running if share in p.payers]
             order = [p for p in order if p.least is share]
         # When each core that it could get is free next; those ahead take theirs first.
         times = [max(0.0, self._usual(p) - (now - p.began)) for p in running]
@@ -370,6 +363,6 @@ def _well_before(one: Place, other: Place) -> bool:
         if one.held != other.held:
             return one.held < other.held
         return one.virtual + AHEAD < other.virtual
-    if abs(mine.in_use - its.in_use) > EPSILON:
+    if mine.in_use != its.in_use:
         return mine.in_use < its.in_use
     return mine.virtual + AHEAD < its.virtual

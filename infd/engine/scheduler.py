@@ -19,7 +19,8 @@ from infd.engine.gpu import GpuPolicy
 from infd.engine.load import ForeignLoad
 from infd.engine.pace import SLICE_MS
 from infd.engine.pinning import Pinning
-from infd.engine.policy import QUANTUM, STARVED, Place, Policy, Share
+from infd.engine.place import Place, Share
+from infd.engine.policy import QUANTUM, STARVED, Policy
 from infd.engine.processors import Others
 
 __all__ = ["AT_A_GPU", "QUANTUM", "SLICE_MS", "STARVED", "Policy", "Scheduler", "Share", "Turn"]
@@ -35,7 +36,8 @@ class Turn(Place):
     """One worker's place at the cores. See `Scheduler.turn`.
 
     `parts` says for which users it computes, with weights that sum to 1. The worker may set it
-    while it holds nothing. A turn for several users is not held to their limits: its owner is.
+    while it holds nothing. Each thread is one user's then, within its limit; that their parts stay
+    within their limits too is for its owner to see to.
     """
 
     __slots__ = (
@@ -80,7 +82,7 @@ class Turn(Place):
             and want == self.want
             and background == self.background
             and not self.cancelled
-            and self.share.in_use <= min(self.share.max_threads or 1, policy.most)
+            and policy.within(self)
             and (
                 not background
                 and monotonic() - self.began < QUANTUM

@@ -134,7 +134,7 @@ def plan(wants: Sequence[Want], *, budget: int) -> list[Want]:
 
 
 def _served_first(want: Want) -> tuple[float, int]:
-    return want.share.virtual, want.arrived
+    return want.share.served, want.arrived
 
 
 def narrow(wants: Sequence[Want], width: Callable[[], int]) -> int:

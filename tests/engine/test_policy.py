@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.machine import Machine, jain, max_min
+from support.machine import Machine, groups, jain, max_min, max_min_of_places
 
 from infd.engine.policy import CREDIT
 from infd.engine.scheduler import STARVED, Share, Turn
@@ -46,6 +46,75 @@ def test_cores_are_shared_max_min_between_users_then_between_their_contexts(
     for context in machine.contexts:
         turns = len(users) * sum(other.share is context.share for other in machine.contexts)
         assert context.longest_wait(seconds) <= 2 * turns * longest + CREDIT
+
+
+MIXED = st.lists(st.tuples(st.integers(0, 3), st.lists(CALL, max_size=3)), min_size=2, max_size=4)
+"""Of each user: MAX_PROC_THREADS, and the calls of the contexts that are its alone, if any."""
+TOGETHER = st.lists(
+    st.tuples(CALL, st.lists(st.integers(1, 9), min_size=2, max_size=4)), min_size=1, max_size=2
+)
+"""Of each place of several users: its calls, and the users' parts of it, of the first ones."""
+
+
+@example(cores=1, users=[(2, [0.02]), (2, [])], together=[(0.02, [1, 1])])
+@example(cores=2, users=[(1, [0.02]), (1, [])], together=[(0.02, [1, 1])])
+@example(cores=2, users=[(1, [0.02] * 3), (1, [0.02])], together=[(0.02, [1, 1])])
+@example(cores=2, users=[(2, [0.02]), (2, []), (2, [0.02])], together=[(0.02, [1, 1])])
+# Somebody has a small part of what is computed for another: it holds up neither a third user...
+@example(cores=1, users=[(2, []), (2, []), (2, [0.02])], together=[(0.02, [9, 1])])
+# ... nor what is its own.
+@example(cores=1, users=[(1, []), (1, [0.02])], together=[(0.1, [9, 1])])
+# Who pays changes while it computes, and not to who has a place of its own that was served less.
+@example(cores=2, users=[(2, [0.176]), (2, [0.062])], together=[(0.043, [8, 7])])
+@example(cores=3, users=[(1, [0.027, 0.047]), (3, [0.024])], together=[(0.021, [9, 5])])
+@example(
+    cores=3,
+    users=[(3, [0.132]), (2, [0.015, 0.035]), (3, [0.122, 0.105])],
+    together=[(0.042, [6, 5, 5]), (0.083, [6, 7, 5])],
+)
+@given(cores=st.integers(1, 3), users=MIXED, together=TOGETHER)
+@settings(max_examples=30, deadline=None)
+def test_who_has_a_part_in_a_place_of_several_has_what_is_its_alone_as_well(
+    cores: int,
+    users: list[tuple[int, list[float]]],
+    together: list[tuple[float, list[int]]],
+) -> None:
+    machine = Machine(cores)
+    shares = [Share(str(i), most) for i, (most, _) in enumerate(users)]
+    places: list[set[int]] = []
+    for i, (_, calls) in enumerate(users):
+        for call in calls:
+            machine.add(shares[i], call=call)
+            places.append({i})
+    for call, sizes in together:
+        # No more than there are users.
+        parts = list(zip(shares, sizes, strict=False))
+        total = sum(size for _, size in parts)
+        machine.add(
+            Share("together", cores), call=call,
+            parts=tuple((share, size / total) for share, size in parts),
+        )  # fmt: skip
+        places.append(set(range(len(parts))))
+    seconds = 40.0
+    machine.run(seconds)
+    # Nobody starves.
+    longest = max(context.call for context in machine.contexts)
+    for context, of in zip(machine.contexts, places, strict=True):
+        turns = len(users) * max(sum(i in other for other in places) for i in of)
+        assert context.longest_wait(seconds) <= 2 * turns * longest + CREDIT
+    # Users first: what was computed can be divided among those it was for such that each has as
+    # much as any whose places could have it, so nothing is more than those it was for may have.
+    most = [float(max(1, limit)) for limit, _ in users]
+    fair = [seconds * part for part in max_min_of_places(cores, most, places)]
+    used = [context.turn.used for context in machine.contexts]
+    assert sum(used) == pytest.approx(sum(fair), rel=0.02)
+    for group in groups(len(users)):
+        theirs = sum(time for time, of in zip(used, places, strict=True) if of <= group)
+        assert theirs <= 1.05 * sum(fair[i] for i in group) + 1.0
+    # Then their contexts.
+    for share in shares:
+        own = [context.turn.used for context in machine.contexts if context.share is share]
+        assert not own or jain(own) >= 0.98
 
 
 @pytest.mark.parametrize("call", [0.0005, 0.04])

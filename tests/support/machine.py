@@ -7,10 +7,10 @@ when its gate is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
-from itertools import count, pairwise
+from itertools import combinations, count, pairwise
 from typing import Any
 from unittest.mock import patch
 
@@ -32,14 +32,17 @@ class Context:
         begin: float = 0.0,
         pause: tuple[float, float] = (0.0, 0.0),
         rest: float = 0.0,
+        parts: tuple[tuple[Share, float], ...] = (),
     ) -> None:
         """`call`: processor seconds of one call, however many threads share it. `pause`: from
         when to when it has nothing to compute. `rest`: how long it holds nothing after each
-        call."""
+        call. `parts`: whom it computes for, if for several; `share` is no user's then."""
         self.machine = machine
         self.turn = machine.scheduler.turn(share)
         self.share, self.call, self.want, self.background = share, call, want, background
         self.pause, self.rest = pause, rest
+        if parts:
+            self.turn.parts = parts
         self.turn._gate = Gate(self)  # type: ignore[assignment]
         self.began: list[float] = []
         machine.at(begin, self.ask)
@@ -67,7 +70,7 @@ class Context:
 
     def longest_wait(self, end: float) -> float:
         """The longest time from the end of a call, or the start, to the beginning of the next."""
-        times = [self.began[0], *self.began, end]
+        times = [*(self.began[:1] or [0.0]), *self.began, end]
         return max(b - a for a, b in pairwise(times)) - self.call
 
 
@@ -89,6 +92,7 @@ class Machine:
 
     def __init__(self, cores: int, *, gpu: bool = False) -> None:
         self.scheduler = Scheduler(cores, gpu=gpu)
+        self.gpu = gpu
         self.now = 0.0
         self.contexts: list[Context] = []
         self._number = count()
@@ -123,6 +127,9 @@ class Machine:
         assert policy.free >= 0
         for share in {t.share for t in turns}:
             assert sum(t.held for t in turns if t.share is share) <= max(1, share.max_threads)
+        if not self.gpu:
+            for share in {share for t in turns for share, _ in t.parts}:
+                assert share.in_use <= max(1, share.max_threads)
         if policy.free:
             # Background work leaves a core to one that computes on fewer than it wants.
             spare = bool(policy.hungry())
@@ -147,4 +154,33 @@ def max_min(cores: float, most: Sequence[float]) -> list[float]:
             given[i] += step
         cores -= step * len(open_)
         open_ = {i for i in open_ if most[i] - given[i] > 1e-9}
+    return given
+
+
+def groups(n: int) -> list[set[int]]:
+    """All that `n` users can be divided into, but none."""
+    return [set(group) for k in range(1, n + 1) for group in combinations(range(n), k)]
+
+
+def max_min_of_places(
+    cores: float, most: Sequence[float], places: Sequence[Collection[int]]
+) -> list[float]:
+    """As `max_min`, where each can have only the places that are said to be for it, and a place
+    gives one core, to all of them together."""
+    given = [0.0] * len(most)
+    open_ = set(range(len(most)))
+    while open_:
+        left = [
+            (
+                min(cores, float(sum(not group.isdisjoint(p) for p in places)))
+                - sum(given[i] for i in group),
+                group,
+            )
+            for group in groups(len(most))
+        ] + [(most[i] - given[i], {i}) for i in open_]
+        step = min(room / len(group & open_) for room, group in left if group & open_)
+        for i in open_:
+            given[i] += step
+        full = [group for room, group in left if room - step * len(group & open_) < 1e-9]
+        open_.difference_update(*full)
     return given
