@@ -183,7 +183,7 @@ class Policy:
         if not self.queue or not self.free:
             return []
         self.settle(now)
-        self._elect()
+        self._elect(now)
         served: list[Place] = []
         starved = [p for p in self.queue if p.background and now - p.since >= STARVED]
         self._singles(starved, now, served)
@@ -252,9 +252,10 @@ class Policy:
         share.in_use += 1
         share.own += len(place.parts) == 1
 
-    def _elect(self) -> None:
+    def _elect(self, now: float) -> None:
         """Note whose own places wait, and let those pay for running places of several who are to
-        by now."""
+        by now; not whoever has had a place of its own wait for long, if another may."""
+        late: dict[Share, float] = {}
         several = [p for p in (*self.running, *self.queue) if len(p.parts) > 1]
         if not several:
             return
@@ -265,11 +266,17 @@ class Policy:
             if len(place.parts) == 1 and not place.background:
                 share = place.parts[0][0]
                 share.next = min(share.next, place.virtual)
+                if now - place.since >= STARVED:
+                    late[share] = 0.0
+        for share in late:
+            late[share], share.next = share.next, -inf
         for place in several:
             for i, share in enumerate(place.payers):
                 share.in_use -= 1
                 place.payers[i] = place.least
                 place.payers[i].in_use += 1
+        for share in late:
+            share.next = late[share]
 
     def _make_room(self, waiting: list[Place]) -> bool:
         """Let another user pay for what keeps one from a free core by its limit; whether any."""

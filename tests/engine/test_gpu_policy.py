@@ -149,12 +149,13 @@ def test_background_work_is_aside() -> None:
     assert behind.used - before == pytest.approx(30.0, rel=0.01)
 
 
-def test_a_part_of_a_call_for_several_is_no_call_of_its_own() -> None:
+@pytest.mark.parametrize("part", [0.5, 1.0])
+def test_a_part_of_a_call_for_several_is_no_call_of_its_own(part: float) -> None:
     """Who has a part of one computes beside it, also when it may have one call only."""
     scheduler = Scheduler(AT_A_GPU, gpu=True)
     ada, bob = Share("ada", 1), Share("bob", 1)
     together, own, second = scheduler.turn(ada), scheduler.turn(ada), scheduler.turn(ada)
-    together.parts = ((ada, 0.5), (bob, 0.5))
+    together.parts = ((ada, part), (bob, 1 - part))
     policy = scheduler.policy
     for turn in (together, own, second):
         policy.enter(turn, 0.0)
