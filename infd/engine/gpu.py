@@ -60,6 +60,9 @@ class GpuPolicy(Policy):
         # A part of a call of several users is no call of its own: who has but that has room.
         return min(max(1, share.max_threads), self.most) - share.own
 
+    def _make_room(self, waiting: list[Place]) -> bool:
+        return False
+
     def within(self, place: Place) -> bool:
         """See Policy."""
         return len(place.parts) > 1 or self._room(place) >= 0

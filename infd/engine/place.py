@@ -3,9 +3,10 @@
 A place may stand for several users at once (one computation for all of them): `parts` says how
 the time that it used is divided between them. What ranks and limits them is who pays:
 
-- Each thread of such a place is paid for by one of its users that may have another, the one whom a
-  free core would go to; it counts and is charged as that user's alone. While nobody waits, those
-  served least pay.
+- Each thread of such a place is paid for by one of its users: one that may have another thread,
+  rather not one whose own place waits that was served less than this one, then the one whom a free
+  core would go to. It counts and is charged as that user's alone. Who pays is looked at anew
+  whenever somebody else is to be served; while nobody waits, those served least pay.
 - So every user has its part of the cores for places that compute for it, however small its part in
   a place of several is, and what others pay for is not held against it. Were it, a place of its
   own would wait for ever beside one that computes for it and for somebody served less.
