@@ -350,9 +350,11 @@ class Slots:
             except ContextError:
                 self._aside_refused = now
                 return False
+        if self._aside.layout != main.layout:  # what is computed there could not go to a slot
+            self._clear_aside()
+            return False
         self._aside_at = now
-        # Else what is computed there could not go to a slot.
-        return self._aside.layout == main.layout
+        return True
 
     @property
     def lingers(self) -> float | None:

@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from support.worker_bench import Bench, Models, failing_decodes, follows_the_logits, held
+from support.worker_bench import Bench, Models, failing_decodes, follows_the_logits, held, slots_of
 
 from infd.engine import slots as slots_file
 from infd.engine.aside import Aside, Interludes
@@ -209,6 +209,20 @@ async def test_there_is_none_aside_where_the_budget_has_no_room(
     await asyncio.gather(reply.ended.wait(), late.ended.wait())
     assert late.finished.tokens_out
     assert not calls.pieces
+
+
+async def test_one_of_another_layout_is_not_used(bench: Bench, models: Models) -> None:
+    """As where the slots have flash attention since, for a longer context."""
+    worker = await bench.worker("demo", ctxsize=1024)
+    await bench.reply(worker, REPLY)
+    slots = slots_of(worker)
+    assert slots.open_aside(100)
+    assert slots.open_aside(100)
+    assert slots._aside is not None
+    slots._aside.layout = "another"
+    assert not slots.open_aside(100)
+    assert models("demo").open_contexts == 1
+    assert slots.open_aside(100)
 
 
 async def test_its_memory_is_given_back_when_it_was_not_used_for_long(
