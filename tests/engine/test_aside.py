@@ -9,7 +9,15 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from support.worker_bench import Bench, Models, failing_decodes, follows_the_logits, held, slots_of
+from support.worker_bench import (
+    Bench,
+    Models,
+    Reply,
+    failing_decodes,
+    follows_the_logits,
+    held,
+    slots_of,
+)
 
 from infd.engine import slots as slots_file
 from infd.engine.aside import Aside, Interludes
@@ -57,6 +65,18 @@ class Calls:
         patch.setattr(Instance, "decode", decode)
 
 
+async def together(
+    bench: Bench, two: tuple[Worker, Worker], asked: RunRequest = LONG
+) -> tuple[Reply, Reply]:
+    """One's reply, and what the other is asked while it goes on, both to their ends."""
+    one, other = two
+    reply = await bench.start(one, REPLY)
+    await reply.begun.wait()
+    late = await bench.start(other, asked)
+    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    return reply, late
+
+
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models as small as these compute prompts so fast that none would be aside; now all are, and
@@ -80,10 +100,7 @@ async def test_a_prompt_aside_says_what_it_says_alone(
 ) -> None:
     calls = Calls(monkeypatch)
     one, other = two
-    reply = await bench.start(one, REPLY)
-    await reply.begun.wait()
-    late = await bench.start(other, LONG)
-    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    reply, late = await together(bench, two)
     prompt = late.finished.tokens_in
     # Whatever comes while a piece is computed has it given up: nothing came.
     assert set(calls.results) == {Decoded.OK}
@@ -140,10 +157,7 @@ async def test_a_command_has_the_piece_given_up_and_nothing_is_lost(
         return between(self)
 
     monkeypatch.setattr(Interludes, "between", command)
-    reply = await bench.start(one, REPLY)
-    await reply.begun.wait()
-    late = await bench.start(other, LONG)
-    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    _, late = await together(bench, two)
     # Once for a while; in pieces between the steps until then.
     assert set(calls.results) == {Decoded.ABORTED}
     assert calls.computed == len(held(one)) + len(held(other))
@@ -183,14 +197,11 @@ async def test_what_the_context_holds_is_kept_where_the_prompt_is_shorter(
     """The instance aside is as long as it needs to be, for what the context comes with too."""
     monkeypatch.setattr(slots_file, "_SHORTEST", 64)
     calls = Calls(monkeypatch)
-    one, other = two
+    _, other = two
     before = (await bench.reply(other, LONG)).finished
-    reply = await bench.start(one, REPLY)
-    await reply.begun.wait()
     said = LONG.messages[0][1]
-    half = RunRequest((("user", said[: len(said) // 3] + "Or better to 9. " * 10),), max_tokens=20)
-    late = await bench.start(other, half)
-    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    third = RunRequest((("user", said[: len(said) // 3] + "Or better to 9. " * 10),), max_tokens=20)
+    _, late = await together(bench, two, third)
     assert calls.pieces
     assert before.tokens_in > 256 > late.finished.tokens_in
     assert late.finished.tokens_cached > before.tokens_in // 4
@@ -202,11 +213,7 @@ async def test_there_is_none_aside_where_the_budget_has_no_room(
 ) -> None:
     bench.budget = 2 * 1024
     calls = Calls(monkeypatch)
-    one, other = two
-    reply = await bench.start(one, REPLY)
-    await reply.begun.wait()
-    late = await bench.start(other, LONG)
-    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    _, late = await together(bench, two)
     assert late.finished.tokens_out
     assert not calls.pieces
 
@@ -230,10 +237,7 @@ async def test_its_memory_is_given_back_when_it_was_not_used_for_long(
 ) -> None:
     calls = Calls(monkeypatch)
     one, other = two
-    reply = await bench.start(one, REPLY)
-    await reply.begun.wait()
-    late = await bench.start(other, LONG)
-    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    _, late = await together(bench, two)
     assert calls.pieces
     assert models("demo").open_contexts == 2
     loop, closed, close = asyncio.get_running_loop(), asyncio.Event(), Aside.close
@@ -284,10 +288,7 @@ async def test_a_piece_is_given_up_where_others_use_the_cores(
         return between(self)
 
     monkeypatch.setattr(Interludes, "between", crowded)
-    reply = await bench.start(one, REPLY)
-    await reply.begun.wait()
-    late = await bench.start(other, LONG)
-    await asyncio.gather(reply.ended.wait(), late.ended.wait())
+    _, late = await together(bench, two)
     assert calls.results[:1] == [Decoded.ABORTED]
     assert calls.computed == len(held(one)) + len(held(other))
     follows_the_logits(models("demo"), held(other), late.finished.tokens_in)
